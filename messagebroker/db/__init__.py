@@ -1,0 +1,1 @@
+"""Models, connection and migrations. State changes are methods here; nothing above writes SQL of its own."""

@@ -1,0 +1,127 @@
+"""One database object for a process, from DATABASE_URL; every model is bound to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import peewee as pw
+import pymysql
+from playhouse.pool import MaxConnectionsExceeded, PooledMySQLDatabase
+
+from messagebroker.errors import ConfigurationError, Unavailable
+from messagebroker.settings import Settings
+
+database = pw.DatabaseProxy()
+
+_LOST_NUMBERS = frozenset({0, 1021, 1037, 1038, 1040, 1041, 1053, 1114, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3168, 3169, 4031})  # fmt: skip
+"""MySQL's numbers for: gone, too busy, full, read-only, shutting down, lock wait or deadlock."""
+
+
+class MySQL(PooledMySQLDatabase):
+    """MySQL or MariaDB through PyMySQL, pooled; every session is strict, in UTC, READ COMMITTED."""
+
+    _session = (
+        "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION'",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",  # claims must see what others committed
+    )
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        if not getattr(connection, "session_is_set", False):  # pooled ones have it already
+            with connection.cursor() as cursor:
+                for statement in self._session:
+                    cursor.execute(statement)
+            connection.session_is_set = True
+        return connection
+
+
+
+def open_database(settings: Settings) -> pw.Database:
+    """Binds the models to the database that the settings name; connects lazily.
+
+    Raises:
+        ConfigurationError: for a URL that names no database.
+    """
+    made = _sqlite(settings) if settings.is_sqlite else _mysql(settings)
+    database.initialize(made)
+    return made
+
+
+def _sqlite(settings: Settings) -> pw.Database:
+    path = settings.database.removeprefix("sqlite:///")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return pw.SqliteDatabase(
+        path,
+        timeout=10,
+        pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "cache_size": -16000},
+    )
+
+
+def _mysql(settings: Settings) -> pw.Database:
+    url = urlsplit(settings.database)
+    name = url.path.lstrip("/")
+    if not name:
+        raise ConfigurationError("DATABASE_URL names no database; it ends in /message_system as a rule")
+    options = dict(parse_qsl(url.query))
+    return MySQL(
+        name,
+        host=url.hostname or "localhost",
+        port=url.port or 3306,
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+        unix_socket=options.get("unix_socket"),
+        charset="utf8mb4",
+        connect_timeout=settings.database_connect_timeout,
+        read_timeout=60,
+        write_timeout=60,
+        max_connections=settings.database_pool_size,
+        stale_timeout=300,
+        timeout=10,
+    )
+
+
+def is_mysql() -> bool:
+    """True on MySQL and MariaDB, false on SQLite."""
+    return isinstance(database.obj, pw.MySQLDatabase)
+
+
+def error_number(error: pw.PeeweeException) -> int | None:
+    """MySQL's number of an error that peewee wrapped, None where there is none."""
+    for candidate in (error, error.__cause__, error.__context__, getattr(error, "orig", None)):
+        if isinstance(candidate, pymysql.MySQLError | pw.PeeweeException) and candidate.args:
+            if isinstance(candidate.args[0], int):
+                return candidate.args[0]
+    return None
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the server is gone, full or too busy, so that the same statement may succeed later."""
+    if isinstance(error, Unavailable | MaxConnectionsExceeded | pw.InterfaceError):
+        return True
+    if not isinstance(error, pw.PeeweeException):
+        return False
+    if not is_mysql():
+        return isinstance(error, pw.OperationalError) and any(
+            text in str(error) for text in ("locked", "unable to open", "disk is full", "disk I/O", "readonly")
+        )
+    return error_number(error) in _LOST_NUMBERS
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """A connection for the block, given back to the pool after it (every thread has its own).
+
+    Raises:
+        Unavailable: when the database does not answer.
+    """
+    try:
+        with database.connection_context():
+            yield
+    except (pw.PeeweeException, MaxConnectionsExceeded) as error:
+        if not is_outage(error):
+            raise
+        raise Unavailable(f"the database does not answer: {error}") from error

@@ -1,0 +1,1 @@
+"""Numbered schema changes, in order. A file is never edited once it was released."""

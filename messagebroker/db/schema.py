@@ -1,0 +1,114 @@
+"""`db upgrade` and `db status`: which migrations the database has, and bringing it to this program's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import peewee as pw
+from peewee_migrate import Router
+
+from messagebroker.db.connection import connected, database, is_mysql
+from messagebroker.errors import ConfigurationError, Conflict
+
+_FOLDER = Path(__file__).parent / "migrations"
+_LOCK = "messagebroker.schema"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaStatus:
+    """Names of migrations, in order."""
+
+    applied: tuple[str, ...]
+    missing: tuple[str, ...]  # known to this program, not in the database
+    unknown: tuple[str, ...]  # in the database, not known to this program: it is newer
+
+    @property
+    def is_current(self) -> bool:
+        return not self.missing and not self.unknown
+
+
+def status() -> SchemaStatus:
+    """What the database has, compared with what this program knows."""
+    with connected():
+        return _status(_router())
+
+
+def _router() -> Router:
+    return Router(database.obj, migrate_dir=_FOLDER)
+
+
+def _status(router: Router) -> SchemaStatus:
+    applied, known = tuple(router.done), tuple(router.todo)
+    return SchemaStatus(
+        applied=applied,
+        missing=tuple(name for name in known if name not in applied),
+        unknown=tuple(name for name in applied if name not in known),
+    )
+
+
+def upgrade() -> SchemaStatus:
+    """Applies what is missing, under a lock so that two starts at once do it once.
+
+    Raises:
+        Conflict: another process holds the lock for over a minute.
+        ConfigurationError: the database belongs to a newer program.
+    """
+    with connected(), _lock():
+        router = _router()
+        _refuse_newer(_status(router))
+        router.run()
+        return _status(router)
+
+
+def require_current() -> None:
+    """Roles call this before they serve.
+
+    Raises:
+        ConfigurationError: the schema is older or newer than this program.
+    """
+    found = status()
+    _refuse_newer(found)
+    if found.missing:
+        raise ConfigurationError(f"the database lacks {', '.join(found.missing)}; run `messagebroker db upgrade`")
+
+
+def _refuse_newer(found: SchemaStatus) -> None:
+    if found.unknown:
+        raise ConfigurationError(
+            f"the database has {', '.join(found.unknown)}, which this version does not know; install the newer version"
+        )
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    if is_mysql():
+        held = database.execute_sql("SELECT GET_LOCK(%s, 60)", (_LOCK,)).fetchone()[0]
+        if held != 1:
+            raise Conflict("another process has been upgrading the database for a minute; see `messagebroker db status`")
+        try:
+            yield
+        finally:
+            database.execute_sql("SELECT RELEASE_LOCK(%s)", (_LOCK,))
+    else:
+        with _file_lock(Path(database.obj.database).with_suffix(".upgrade-lock")):
+            yield
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    deadline = time.monotonic() + 60
+    guard = pw.SqliteDatabase(str(path), timeout=60)
+    try:
+        guard.connect()
+        guard.execute_sql("BEGIN EXCLUSIVE")  # SQLite's own lock: released by the system when the process dies
+    except pw.OperationalError as error:
+        raise Conflict(f"another process has been upgrading the database ({deadline:.0f})") from error
+    try:
+        yield
+    finally:
+        guard.rollback()
+        guard.close()
