@@ -145,7 +145,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)  # load() merges the sources itself, so that NAME_FILE works everywhere
+        """Only what `load` passes: it merges the sources itself, so that NAME_FILE works everywhere."""
+        return (init_settings,)
 
     # derived
 
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
 
     @property
     def is_sqlite(self) -> bool:
+        """True on the embedded default."""
         return self.database.startswith("sqlite")
 
     @cached_property

@@ -17,7 +17,10 @@ from messagebroker.settings import Settings
 
 database = pw.DatabaseProxy()
 
-_LOST_NUMBERS = frozenset({0, 1021, 1037, 1038, 1040, 1041, 1053, 1114, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3168, 3169, 4031})  # fmt: skip
+_LOST_NUMBERS = frozenset({
+    0, 1021, 1037, 1038, 1040, 1041, 1053, 1114, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205,
+    1213, 1226, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3168, 3169, 4031,
+})  # fmt: skip
 """MySQL's numbers for: gone, too busy, full, read-only, shutting down, lock wait or deadlock."""
 
 
@@ -37,7 +40,6 @@ class MySQL(PooledMySQLDatabase):
                     cursor.execute(statement)
             connection.session_is_set = True
         return connection
-
 
 
 def open_database(settings: Settings) -> pw.Database:
@@ -92,9 +94,10 @@ def is_mysql() -> bool:
 def error_number(error: pw.PeeweeException) -> int | None:
     """MySQL's number of an error that peewee wrapped, None where there is none."""
     for candidate in (error, error.__cause__, error.__context__, getattr(error, "orig", None)):
-        if isinstance(candidate, pymysql.MySQLError | pw.PeeweeException) and candidate.args:
-            if isinstance(candidate.args[0], int):
-                return candidate.args[0]
+        if isinstance(candidate, pymysql.MySQLError | pw.PeeweeException):
+            first = next(iter(candidate.args), None)
+            if isinstance(first, int):
+                return first
     return None
 
 

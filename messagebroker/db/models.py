@@ -195,4 +195,16 @@ class Heartbeat(Base):
         table_name = "heartbeats"
 
 
-ALL = (DataKey, Message, MessageAlias, IngestFailure, User, AuditEntry, Client, Certificate, PolicyNumber, PeriodicJob, Heartbeat)
+ALL = (
+    DataKey,
+    Message,
+    MessageAlias,
+    IngestFailure,
+    User,
+    AuditEntry,
+    Client,
+    Certificate,
+    PolicyNumber,
+    PeriodicJob,
+    Heartbeat,
+)

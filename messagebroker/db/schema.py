@@ -28,6 +28,7 @@ class SchemaStatus:
 
     @property
     def is_current(self) -> bool:
+        """True when the roles may serve."""
         return not self.missing and not self.unknown
 
 

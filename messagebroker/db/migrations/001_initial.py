@@ -6,6 +6,8 @@ import peewee as pw
 
 from messagebroker.db import models
 
+_MYSQL_TABLE = ["ENGINE=InnoDB", "CHARACTER SET utf8mb4", "COLLATE utf8mb4_unicode_ci"]
+
 
 def migrate(migrator: Any, database: pw.Database, *, fake: bool = False) -> None:
     """Creates the tables; on MySQL in utf8mb4, whatever the database's own default is."""
@@ -14,8 +16,8 @@ def migrate(migrator: Any, database: pw.Database, *, fake: bool = False) -> None
 
 
 def _create(database: pw.Database, model: type[pw.Model]) -> None:
-    if isinstance(database, pw.MySQLDatabase):
-        model._meta.table_settings = ["ENGINE=InnoDB", "CHARACTER SET utf8mb4", "COLLATE utf8mb4_unicode_ci"]
+    on_mysql = isinstance(database, pw.MySQLDatabase)
+    model._meta.table_settings = _MYSQL_TABLE if on_mysql else None
     model.create_table(safe=True)
 
 

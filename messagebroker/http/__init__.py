@@ -1,0 +1,1 @@
+"""Falcon apps `proxy` and `main` on waitress with TLS in the process."""

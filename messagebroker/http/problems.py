@@ -1,0 +1,64 @@
+"""RFC 9457 problem documents: one class, one serializer, stable type names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import msgspec
+
+PREFIX = "urn:messagebroker:problem:"
+
+
+class Problem(falcon.HTTPError):
+    """An error answer.
+
+    Args:
+        status: HTTP status code.
+        name: the stable type name, such as `invalid-field`; the document's `type` is PREFIX + name.
+        detail: a sentence about this occurrence: what is wrong, where, what to do.
+        field: the field at fault, as a path (`metadata.colour`, `items[3].topic`).
+        headers: extra response headers (Retry-After, WWW-Authenticate).
+        extra: further members of the document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        self.name = name
+        super().__init__(
+            falcon.code_to_http_status(status), title=name.replace("-", " ").capitalize(), description=detail, headers=headers
+        )
+        self.document: dict[str, Any] = {
+            "type": PREFIX + name,
+            "title": self.title,
+            "status": status,
+            "detail": detail,
+            **({"field": field} if field is not None else {}),
+            **extra,
+        }
+
+
+_BY_STATUS = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
+
+
+def serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
+    """Falcon's error serializer: every error leaves as application/problem+json."""
+    if isinstance(error, Problem):
+        document = error.document
+    else:
+        document = {
+            "type": PREFIX + _BY_STATUS.get(error.status_code, "error"),
+            "title": error.title or error.status,
+            "status": error.status_code,
+            "detail": error.description or f"{request.method} {request.path}: {error.status}",
+        }
+    response.content_type = "application/problem+json"
+    response.data = msgspec.json.encode(document)

@@ -1,0 +1,1 @@
+"""The front door: takes messages in. No database, no private key."""

@@ -1,0 +1,1 @@
+"""Plain functions that do the system's work; no dramatiq, falcon or nicegui in here."""

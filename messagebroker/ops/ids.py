@@ -1,0 +1,40 @@
+"""Message ids: UUIDv7 (RFC 9562), 16 bytes inside, canonical text outside. Sorted by time."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import uuid_utils
+
+from messagebroker.ops import clock
+
+
+def new() -> bytes:
+    """A fresh id."""
+    return uuid_utils.uuid7().bytes
+
+
+def text(value: bytes) -> str:
+    """The canonical form, 36 characters."""
+    return str(uuid.UUID(bytes=bytes(value)))
+
+
+def parse(value: str) -> bytes | None:
+    """The 16 bytes of a canonical UUID, None for anything else."""
+    if len(value) != 36:
+        return None
+    try:
+        return uuid.UUID(value).bytes
+    except ValueError:
+        return None
+
+
+def time_of(value: bytes) -> datetime:
+    """When the id was drawn, to the millisecond."""
+    return clock.from_micros(int.from_bytes(value[:6], "big") * 1000)
+
+
+def floor(moment: datetime) -> bytes:
+    """The smallest id that an id drawn at `moment` or later can have: turns a time range into an id range."""
+    return (clock.micros(moment) // 1000).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)

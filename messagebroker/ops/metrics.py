@@ -1,0 +1,47 @@
+"""Every metric of every role, named after Prometheus' conventions (base units, `_total`)."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+REGISTRY = CollectorRegistry()
+_P = "messagebroker"
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+BUILD = Info(f"{_P}_build", "Version and role of this process.", registry=REGISTRY)
+HTTP_REQUESTS = Counter(f"{_P}_http_requests_total", "Answered requests.", ["method", "route", "status"], registry=REGISTRY)
+HTTP_SECONDS = Histogram(f"{_P}_http_request_seconds", "Time to answer.", ["route"], buckets=_FAST, registry=REGISTRY)
+CONNECTIONS = Gauge(f"{_P}_connections", "Open connections.", registry=REGISTRY)
+TLS_REFUSED = Counter(
+    f"{_P}_tls_refused_total", "Connections that ended in or before the handshake.", ["reason"], registry=REGISTRY
+)
+AUTH_REFUSED = Counter(f"{_P}_auth_refused_total", "Requests refused for who sent them.", ["reason"], registry=REGISTRY)
+
+ACCEPTED = Counter(f"{_P}_messages_accepted_total", "Messages answered with 202.", ["format", "priority"], registry=REGISTRY)
+REFUSED = Counter(f"{_P}_messages_refused_total", "Messages refused, by problem type.", ["reason"], registry=REGISTRY)
+COMMIT_SIZE = Histogram(f"{_P}_commit_messages", "Messages in one write to Redis.", buckets=_SIZES, registry=REGISTRY)
+COMMIT_SECONDS = Histogram(f"{_P}_commit_seconds", "Time of one write to Redis.", buckets=_FAST, registry=REGISTRY)
+POLICY_NUMBER = Gauge(f"{_P}_policy_number", "Number of the policy snapshot in force.", registry=REGISTRY)
+POLICY_AGE = Gauge(f"{_P}_policy_unchecked_seconds", "Since the policy's number was last compared.", registry=REGISTRY)
+
+STORED = Counter(f"{_P}_messages_stored_total", "Rows committed.", ["priority"], registry=REGISTRY)
+DUPLICATES = Counter(f"{_P}_messages_duplicate_total", "Records not stored again.", ["kind"], registry=REGISTRY)
+INGEST_SECONDS = Histogram(f"{_P}_ingest_seconds", "Time of one ingest transaction.", buckets=_FAST, registry=REGISTRY)
+INGEST_SIZE = Histogram(f"{_P}_ingest_messages", "Messages in one ingest transaction.", buckets=_SIZES, registry=REGISTRY)
+INGEST_FAILURES = Counter(f"{_P}_ingest_failures_total", "Records set aside.", ["reason"], registry=REGISTRY)
+STATUS_CHANGES = Counter(f"{_P}_messages_status_total", "Messages that reached a status.", ["status"], registry=REGISTRY)
+RECLAIMED = Counter(f"{_P}_calls_reclaimed_total", "Calls taken back from dead workers.", ["queue"], registry=REGISTRY)
+DATABASE_DOWN = Gauge(f"{_P}_database_down", "1 while the database does not answer.", registry=REGISTRY)
+
+QUEUE_MESSAGES = Gauge(f"{_P}_queue_messages", "Messages waiting or running.", ["queue"], registry=REGISTRY)
+QUEUE_OLDEST = Gauge(f"{_P}_queue_oldest_seconds", "Age of the oldest message in the queue.", ["queue"], registry=REGISTRY)
+
+LOGINS = Counter(f"{_P}_logins_total", "Logins of people.", ["outcome"], registry=REGISTRY)
+JOBS = Counter(f"{_P}_periodic_jobs_total", "Periodic jobs that ended.", ["job", "outcome"], registry=REGISTRY)
+LEADING = Gauge(f"{_P}_scheduler_leading", "1 on the scheduler that leads.", registry=REGISTRY)
+BACKUP_SUCCESS = Gauge(f"{_P}_backup_last_success_timestamp_seconds", "End of the last good backup.", registry=REGISTRY)
+CLEANED = Counter(f"{_P}_messages_cleaned_total", "Messages removed after their retention.", registry=REGISTRY)
+CERTIFICATE_ENDS = Gauge(
+    f"{_P}_certificate_expiry_timestamp_seconds", "End of a certificate in use.", ["name"], registry=REGISTRY
+)

@@ -1,0 +1,41 @@
+"""Connections to Redis, and the names of the keys that are not Dramatiq's."""
+
+from __future__ import annotations
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from messagebroker.settings import Settings
+
+NAMESPACE = "messagebroker"
+"""Of Dramatiq's keys; ours begin with it too."""
+
+POLICY = f"{NAMESPACE}:policy"  # the signed snapshot
+POLICY_NUMBER = f"{NAMESPACE}:policy-number"  # its number, polled every 250 ms
+DEPTH = f"{NAMESPACE}:depth"  # hash: queue -> messages waiting or running
+CRASHES = f"{NAMESPACE}:crashes"  # hash: redis message id -> times its worker died
+WAKE = f"{NAMESPACE}:wake"  # channel: queue names whose consumers should look now
+IDEMPOTENCY = f"{NAMESPACE}:idem"  # + :CLIENT:HASH-OF-KEY
+LEGACY_QUEUE = "message_queue"  # a string, so that an old LLEN fails loudly instead of saying 0
+
+
+def connect(settings: Settings, *, read_timeout: float | None = None) -> redis.Redis:
+    """A pooled client: short timeouts, no hidden retries (a write whose answer was lost must be seen).
+
+    `read_timeout` in seconds overrides REDIS_READ_TIMEOUT (consumers that wait need a longer one).
+    """
+    return redis.Redis.from_url(
+        settings.redis,
+        socket_connect_timeout=settings.redis_connect_timeout,
+        socket_timeout=read_timeout or settings.redis_read_timeout,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=15,
+        client_name="messagebroker",
+        protocol=2,
+    )
+
+
+def idempotency_key(client: str, key_hash: bytes) -> str:
+    """The Redis key that holds the first answer for a client's Idempotency-Key."""
+    return f"{IDEMPOTENCY}:{client}:{key_hash.hex()}"

@@ -1,0 +1,62 @@
+"""Fixtures that every tier shares. Servers start on first use, once a session."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import peewee as pw
+import pytest
+import redis as redis_py
+
+sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
+
+from support.servers import MariaDB, Redis
+
+from messagebroker.db import schema
+from messagebroker.db.connection import open_database
+from messagebroker.settings import Settings, load
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDB]:
+    with MariaDB() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> Iterator[str]:
+    """The session's Redis, emptied."""
+    with redis_py.Redis(port=redis_server.port) as client:
+        client.flushall()
+        yield redis_server.url
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """SQLite in a folder of the test's own; no Redis."""
+    return load({}, data_dir=tmp_path, environment="test")
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pw.Database]:
+    """An upgraded, empty database, once on SQLite and once on MariaDB."""
+    overrides = {}
+    if request.param == "mariadb":
+        server: MariaDB = request.getfixturevalue("mariadb_server")
+        overrides["database_url"] = server.fresh(uuid.uuid4().hex[:12])
+    opened = open_database(load({}, data_dir=tmp_path, environment="test", **overrides))
+    schema.upgrade()
+    yield opened
+    if not opened.is_closed():
+        opened.close()
+    if request.param == "mariadb":
+        opened.close_all()
