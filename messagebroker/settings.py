@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from messagebroker.errors import ConfigurationError
+from messagebroker.settings_sources import Errors, merged
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port, for tests
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
 DEFAULT_DATA_DIR = Path("messagebroker-data")
-_PLACEHOLDER = re.compile(r"your.?(very|strong|secret|password)|change.?me|placeholder|^secret$|^password$", re.I)
+JWT_SECRET_LENGTH = 32
+WITH_DATABASE = ("main", "worker", "scheduler")
+"""The roles that hold DATABASE_URL; the others must not."""
+
+PLACEHOLDER = re.compile(r"your.?(very|strong|secret|password)|change.?me|placeholder|^secret$|^password$", re.I)
 
 
 class Settings(BaseSettings):
@@ -48,6 +54,7 @@ class Settings(BaseSettings):
     redis_port: Port = 6379
     redis_db: Annotated[int, Field(ge=0)] = 0
     redis_password: SecretStr | None = None
+    embedded_redis: bool = False  # `up` starts a Redis of its own where REDIS_URL points; it writes this into .env itself
     redis_connect_timeout: Seconds = 0.5
     redis_read_timeout: Seconds = 1.0
 
@@ -121,20 +128,28 @@ class Settings(BaseSettings):
             raise ValueError("must begin with mysql://, mysql+pymysql://, mariadb:// or sqlite:///")
         return value
 
-    @model_validator(mode="after")
-    def _production_is_strict(self) -> Settings:
-        if self.environment != "production":
-            return self
-        problems = []
-        secrets = {"JWT_SECRET": self.jwt_secret, "DATABASE_URL": self.database_url, "REDIS_PASSWORD": self.redis_password}
-        for name, secret in secrets.items():
-            if secret is not None and _PLACEHOLDER.search(secret.get_secret_value()):
-                problems.append(f"{name} still holds a placeholder; set a secret of your own")
-        if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value()) < 32:
-            problems.append("JWT_SECRET has under 32 characters; `openssl rand -hex 32` makes a good one")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(redis|rediss|unix)://", value.get_secret_value()):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("is no time zone; names look like Europe/Berlin or UTC") from error
+        return value
+
+    @field_validator("backup_schedule", "cleanup_schedule")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError("must have five fields as in crontab: minute hour day month weekday")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -181,49 +196,74 @@ class Settings(BaseSettings):
         return (given or f"https://localhost:{port}").rstrip("/")
 
 
-def _file_values(values: dict[str, str], errors: list[str]) -> dict[str, str]:
-    """NAME from NAME_FILE wherever NAME itself is not given."""
-    found = {}
-    for field in Settings.model_fields:
-        name = field.upper()
-        pointer = values.get(f"{name}_FILE")
-        if pointer and name not in values:
-            try:
-                found[name] = Path(pointer).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                errors.append(f"{name}_FILE: cannot read {pointer}: {error}")
-    return found
-
-
-def _merged(environ: dict[str, str], errors: list[str]) -> dict[str, str]:
-    environ = {key.upper(): value for key, value in environ.items()}
-    here = {k.upper(): v for k, v in dotenv_values(".env", encoding="utf-8").items() if v is not None}
-    data_dir = Path(environ.get("DATA_DIR") or here.get("DATA_DIR") or DEFAULT_DATA_DIR)
-    there = {k.upper(): v for k, v in dotenv_values(data_dir / ".env", encoding="utf-8").items() if v is not None}
-    merged: dict[str, str] = {}
-    for layer in (there, here, environ):  # weakest first
-        merged.update(layer)
-        merged.update(_file_values(layer, errors))
-    return merged
-
-
-def load(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
-    """Settings from all sources.
+def load(environ: dict[str, str] | None = None, *, role: str | None = None, **overrides: Any) -> Settings:
+    """Settings from all sources, fit for `role` (None: a tool that is no role).
 
     Raises:
         ConfigurationError: with one line per wrong variable, all of them together.
     """
-    errors: list[str] = []
-    merged = _merged(dict(os.environ) if environ is None else environ, errors)
-    values: dict[str, Any] = {f: merged[f.upper()] for f in Settings.model_fields if f.upper() in merged}
+    errors: Errors = []
+    names = {field.upper(): field for field in Settings.model_fields}
+    given = dict(os.environ) if environ is None else dict(environ)
+    if "data_dir" in overrides:
+        given["DATA_DIR"] = str(overrides["data_dir"])
+    values: dict[str, Any] = {names[name]: value for name, value in merged(given, names, DEFAULT_DATA_DIR, errors).items()}
     values.update(overrides)
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in item["loc"]).upper()
-            message = item["msg"].removeprefix("Value error, ")
-            errors.append(f"{where}: {message}" if where else message)
+    settings = _validated(values, errors)
+    wrong = {name for name, _ in errors}
+    errors += [(name, message) for name, message in _broken_rules(settings, role) if name not in wrong]
     if errors:
-        raise ConfigurationError("the configuration has errors:\n  " + "\n  ".join(errors))
+        raise ConfigurationError("the configuration has errors:" + "".join(f"\n  {name}: {text}" for name, text in errors))
     return settings
+
+
+def _validated(values: dict[str, Any], errors: Errors) -> Settings:
+    """Settings from what is valid; wrong fields go to `errors` and keep their default, so that the rules run too."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors(include_url=False)}
+    for field, message in wrong.items():
+        shown = "" if _is_secret(field) else f" (it is {str(values[field])!r})"
+        errors.append((field.upper(), message + shown))
+    return Settings(**{field: value for field, value in values.items() if field not in wrong})
+
+
+def _is_secret(field: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[field].annotation)
+
+
+def _broken_rules(settings: Settings, role: str | None) -> Iterator[tuple[str, str]]:
+    """What no field can know alone."""
+    if settings.max_body_bytes > settings.max_request_bytes:
+        yield "MAX_BODY_BYTES", "is above MAX_REQUEST_BYTES, so the largest body could never arrive"
+    yield from _shared_ports(settings)
+    if settings.environment == "production":
+        yield from _broken_in_production(settings, role)
+
+
+def _shared_ports(settings: Settings) -> Iterator[tuple[str, str]]:
+    seen: dict[int, str] = {}
+    for field in ("main_server_port", "proxy_port", "portal_port", "metrics_port"):
+        port = getattr(settings, field)
+        if port in seen:
+            yield field.upper(), f"is {port}, as {seen[port]} is; every server needs a port of its own"
+        elif port:
+            seen[port] = field.upper()
+
+
+def _broken_in_production(settings: Settings, role: str | None) -> Iterator[tuple[str, str]]:
+    for field in (name for name in Settings.model_fields if _is_secret(name)):
+        secret = getattr(settings, field)
+        if secret is not None and PLACEHOLDER.search(secret.get_secret_value()):
+            yield field.upper(), "still holds a placeholder; set a secret of your own"
+    if settings.jwt_secret is not None and len(settings.jwt_secret.get_secret_value()) < JWT_SECRET_LENGTH:
+        yield "JWT_SECRET", f"has under {JWT_SECRET_LENGTH} characters; `openssl rand -hex 32` makes a good one"
+    if settings.jwt_secret is None and role == "main":
+        yield "JWT_SECRET", "is missing; `openssl rand -hex 32` makes a good one"
+    if settings.is_sqlite and not settings.allow_sqlite_in_production and role in WITH_DATABASE:
+        yield (
+            "DATABASE_URL",
+            "names no MySQL or MariaDB; set mysql+pymysql://USER:PASSWORD@HOST:3306/message_system"
+            " (or ALLOW_SQLITE_IN_PRODUCTION=true, one machine, see docs/operations.md)",
+        )

@@ -1,1 +1,55 @@
-"""The command line: a thin file per group of commands."""
+"""The command line: a thin file per group of commands, imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import typer
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("messagebroker.cli.up:up", "Start the whole system here; the first time, set everything up."),
+    "smoke": ("messagebroker.cli.smoke:smoke", "Check a running installation from outside, with a message."),
+    "doctor": ("messagebroker.cli.doctor:doctor", "Find what is misconfigured, and say what to do."),
+    "run": ("messagebroker.cli.run:run", "Run one role: main, proxy, worker, scheduler or portal."),
+    "db": ("messagebroker.cli.db:app", "The database's schema."),
+    "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
+    "users": ("messagebroker.cli.users:app", "People who log in."),
+    "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
+    "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
+    "cleanup": ("messagebroker.cli.cleanup:cleanup", "Remove messages that are older than the retention."),
+    "version": ("messagebroker.cli.version:version", "The program's version."),
+}
+"""Name -> where it lives, and its line in `messagebroker --help`."""
+
+
+def build(words: list[str]) -> typer.Typer:
+    """The program for one command line: the commands that `words` name for real, one line of help for the others."""
+    root = typer.Typer(
+        help="Takes messages in over mutual TLS, loses none, stores them encrypted and delivers them.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, (place, summary) in COMMANDS.items():
+        if name in words[:1]:
+            _add(root, name, place, summary)
+        else:
+            root.command(name, help=summary)(_not_asked_for)
+    return root
+
+
+def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
+    module, _, attribute = place.partition(":")
+    found: Any = getattr(import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        root.add_typer(found, name=name, help=summary, no_args_is_help=True)
+    else:
+        command: Callable[..., Any] = found
+        root.command(name)(command)
+
+
+def _not_asked_for() -> None:
+    raise AssertionError("only its line of help is wanted")

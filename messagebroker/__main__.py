@@ -1,0 +1,45 @@
+"""`messagebroker …` and `python -m messagebroker …`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from messagebroker.errors import BrokerError, ConfigurationError, Unavailable
+
+FAILED, CONFIGURATION, TEMPORARY, INTERRUPTED = 1, 3, 4, 130
+"""Exit codes beside 0 (done) and 2 (wrong usage, from the command line's parser)."""
+
+
+def main() -> None:
+    """Runs the command line; errors leave as one sentence on stderr and an exit code."""
+    _speak_utf8()
+    from messagebroker.cli import build  # after the streams: its import takes a moment
+
+    try:
+        build(sys.argv[1:])(prog_name="messagebroker")
+    except BrokerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output (`| head`) has gone
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the interpreter's last flush
+        sys.exit(FAILED)
+
+
+def exit_code(error: BrokerError) -> int:
+    """What scripts can tell apart: a wrong configuration, something that may pass, anything else."""
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION
+    return TEMPORARY if isinstance(error, Unavailable) else FAILED
+
+
+def _speak_utf8() -> None:
+    for stream in (sys.stdout, sys.stderr):  # None in a Windows service; cp1252 in a Windows pipe
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+if __name__ == "__main__":
+    main()
