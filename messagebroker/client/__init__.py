@@ -1,1 +1,31 @@
-"""The Python client of the API, sync and async. Stands alone: imports nothing else of this package."""
+"""The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` for people's tools."""
+
+from messagebroker.client.answers import BatchItem, BatchResult, Message, MessagePage, Submitted
+from messagebroker.client.api import ApiClient, AsyncApiClient
+from messagebroker.client.api_calls import Caller
+from messagebroker.client.async_broker import AsyncMessageBroker
+from messagebroker.client.broker import MessageBroker
+from messagebroker.client.errors import ClientError, Problem, SetupError, Unreachable
+from messagebroker.client.retry import NEVER, Retry
+from messagebroker.client.submission import CloudEvent, Draft
+
+__all__ = [
+    "NEVER",
+    "ApiClient",
+    "AsyncApiClient",
+    "AsyncMessageBroker",
+    "BatchItem",
+    "BatchResult",
+    "Caller",
+    "ClientError",
+    "CloudEvent",
+    "Draft",
+    "Message",
+    "MessageBroker",
+    "MessagePage",
+    "Problem",
+    "Retry",
+    "SetupError",
+    "Submitted",
+    "Unreachable",
+]

@@ -1,0 +1,84 @@
+"""The clients for main's API: for threads and for asyncio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from messagebroker.client import api_calls
+from messagebroker.client.answers import AuditPage, Message, MessagePage, Person, QueueStats, Token
+from messagebroker.client.api_calls import Caller
+from messagebroker.client.transport import AsyncTransport, Transport
+
+NOBODY = Caller()
+
+
+class ApiClient(Transport):
+    """Main's API, for threads. `caller` says on whose behalf a call is made."""
+
+    def login(self, email: str, password: str, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges an e-mail address and a password for a token."""
+        return self.run(api_calls.login(caller, email, password))
+
+    def change_password(self, caller: Caller, current: str, new: str) -> None:
+        """Sets a new password."""
+        self.run(api_calls.change_password(caller, current, new))
+
+    def me(self, caller: Caller) -> Person:
+        """Whom the token belongs to."""
+        return self.run(api_calls.me(caller))
+
+    def messages(self, caller: Caller, **filters: str | int | None) -> MessagePage:
+        """A part of the list, newest first: `status`, `client`, `topic`, `cursor`, `limit`, `order`."""
+        return self.run(api_calls.messages(caller, filters))
+
+    def message(self, caller: Caller, message_id: str, *, body: bool = False) -> Message:
+        """One message; with `body`, opened, which main records."""
+        return self.run(api_calls.message(caller, message_id, body=body))
+
+    def queue_stats(self, caller: Caller) -> QueueStats:
+        """The depth of the queues."""
+        return self.run(api_calls.queue_stats(caller))
+
+    def audit(self, caller: Caller, **filters: str | int | None) -> AuditPage:
+        """A part of the audit log, newest first."""
+        return self.run(api_calls.audit(caller, filters))
+
+    def health(self, path: str = "/health") -> dict[str, Any]:
+        """Whether main answers; needs no token."""
+        return self.run(api_calls.health(path))
+
+
+class AsyncApiClient(AsyncTransport):
+    """Main's API, for asyncio. `caller` says on whose behalf a call is made."""
+
+    async def login(self, email: str, password: str, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges an e-mail address and a password for a token."""
+        return await self.run(api_calls.login(caller, email, password))
+
+    async def change_password(self, caller: Caller, current: str, new: str) -> None:
+        """Sets a new password."""
+        await self.run(api_calls.change_password(caller, current, new))
+
+    async def me(self, caller: Caller) -> Person:
+        """Whom the token belongs to."""
+        return await self.run(api_calls.me(caller))
+
+    async def messages(self, caller: Caller, **filters: str | int | None) -> MessagePage:
+        """A part of the list, newest first: `status`, `client`, `topic`, `cursor`, `limit`, `order`."""
+        return await self.run(api_calls.messages(caller, filters))
+
+    async def message(self, caller: Caller, message_id: str, *, body: bool = False) -> Message:
+        """One message; with `body`, opened, which main records."""
+        return await self.run(api_calls.message(caller, message_id, body=body))
+
+    async def queue_stats(self, caller: Caller) -> QueueStats:
+        """The depth of the queues."""
+        return await self.run(api_calls.queue_stats(caller))
+
+    async def audit(self, caller: Caller, **filters: str | int | None) -> AuditPage:
+        """A part of the audit log, newest first."""
+        return await self.run(api_calls.audit(caller, filters))
+
+    async def health(self, path: str = "/health") -> dict[str, Any]:
+        """Whether main answers; needs no token."""
+        return await self.run(api_calls.health(path))

@@ -1,0 +1,77 @@
+"""The client for senders, for threads: submits messages to a proxy and reads them back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from messagebroker.client import submission
+from messagebroker.client.answers import BatchResult, Message, Submitted
+from messagebroker.client.errors import Problem
+from messagebroker.client.submission import CloudEvent, Draft
+from messagebroker.client.transport import Transport
+
+NOT_STORED_YET = "not-stored-yet"
+
+
+class MessageBroker(Transport):
+    """A sender's connection to a proxy.
+
+    Args:
+        url: the proxy, such as `https://broker.example.com:8001`.
+        cert, key: the client's certificate and its private key.
+        ca: the certificate of the system's own CA.
+        timeout: seconds for one try.
+        retry: how patient to be.
+
+    Every submit carries an Idempotency-Key, so retries never store a message twice.
+    """
+
+    def submit(
+        self,
+        body: Any,
+        *,
+        topic: str | None = None,
+        sender: str | None = None,
+        priority: str | None = None,
+        deliver_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        metadata: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        wait: float | None = None,
+    ) -> Submitted:
+        """Hands over one message; `wait` seconds for it to be stored when given."""
+        message = submission.draft(
+            body, topic=topic, sender=sender, priority=priority, deliver_at=deliver_at, expires_at=expires_at, metadata=metadata
+        )
+        return self.run(submission.submit_draft(message, idempotency_key, wait))
+
+    def submit_batch(self, messages: Iterable[Draft], *, idempotency_key: str | None = None) -> BatchResult:
+        """Hands over up to 1,000 messages; the good ones are taken, the bad ones named."""
+        return self.run(submission.submit_batch(messages, idempotency_key))
+
+    def submit_event(self, event: CloudEvent, *, idempotency_key: str | None = None, wait: float | None = None) -> Submitted:
+        """Hands over one CloudEvent."""
+        return self.run(submission.submit_event(event, idempotency_key, wait))
+
+    def submit_events(self, events: Iterable[CloudEvent], *, idempotency_key: str | None = None) -> BatchResult:
+        """Hands over a batch of CloudEvents."""
+        return self.run(submission.submit_events(events, idempotency_key))
+
+    def get(self, message_id: str, *, wait: float = 0.0) -> Message:
+        """One of the client's own messages; waits up to `wait` seconds for it to be stored."""
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                return self.run(submission.get(message_id))
+            except Problem as problem:
+                pause = min(problem.retry_after or 0.2, 0.5)
+                if problem.name != NOT_STORED_YET or time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+
+    def whoami(self) -> dict[str, Any]:
+        """What the proxy sees: the certificate, its expiry, clock skew, limits."""
+        return self.run(submission.whoami())
