@@ -1,0 +1,72 @@
+"""What an installation needs before its roles run: folders, secrets, CA, certificates, schema, the first admin and client.
+
+Every step looks first and makes only what is missing, so that it may be repeated, or go on after it was interrupted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from messagebroker.db import schema
+from messagebroker.db.connection import connected, open_database
+from messagebroker.db.models import User
+from messagebroker.ops import certificates, keyring, users
+from messagebroker.settings import Settings
+
+COMPONENTS = ("main", "proxy", "worker", "portal", "monitoring")
+ADMIN = "admin@localhost"
+DEMO = "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What was made now and can be shown only once."""
+
+    admin_password: str | None = None
+    recovery_key: str | None = None
+
+
+def set_up(settings: Settings) -> Made:
+    """Everything, on the database that the settings name; Redis need not run yet."""
+    folders(settings)
+    recovery_key = keyring.first_secrets(settings)
+    certificate_authority(settings)
+    open_database(settings)
+    schema.upgrade()
+    certificates.register_issued(settings)
+    password = first_admin()
+    client(settings, DEMO)
+    return Made(admin_password=password, recovery_key=recovery_key)
+
+
+def folders(settings: Settings) -> None:
+    """The data directory, for its owner alone."""
+    settings.data_dir.absolute().mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (settings.certs_dir, settings.backup_dir):
+        settings.path(path).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def certificate_authority(settings: Settings) -> None:
+    """The CA and one certificate for each component."""
+    if not (settings.path(settings.ca_dir) / "ca.crt").exists():
+        certificates.init_ca(settings)
+    for name in COMPONENTS:
+        if not (settings.path(settings.certs_dir) / f"{name}.crt").exists():
+            certificates.issue(settings, name, kind="component")
+
+
+def first_admin() -> str | None:
+    """The one-time password of the first admin, None when there are people already."""
+    with connected():
+        if User.select().exists():
+            return None
+        return users.create_first_admin(ADMIN)
+
+
+def client(settings: Settings, name: str) -> Path:
+    """The certificate of a client, issued when there is none; its key is beside it."""
+    path = settings.path(settings.certs_dir) / f"{name}.crt"
+    if not path.exists():
+        certificates.issue(settings, name)
+    return path
