@@ -1,0 +1,77 @@
+"""Senders that keep books, and the books of the database, so that the two can be compared."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import random
+import threading
+import time
+import uuid
+
+import httpx
+import pymysql
+from support.installation import ClientFiles, Installation
+
+from messagebroker.db.connection import open_database
+
+
+class Sender:
+    """Submits singles and small batches until `stop`; repeats with the same Idempotency-Key until it gets an answer."""
+
+    def __init__(self, installation: Installation, files: ClientFiles, number: int) -> None:
+        self.installation = installation
+        self.files = files
+        self.number = number
+        self.stop = threading.Event()
+        self.sent: set[str] = set()
+        self.accepted: set[str] = set()
+        self.refusals: collections.Counter[str] = collections.Counter()
+
+    def run(self) -> None:
+        http = self._connect()
+        for count in itertools.count():
+            if self.stop.is_set():
+                break
+            size = random.choice((1, 1, 1, 5, 20))
+            markers = [f"{self.number}/{count}/{item}" for item in range(size)]
+            self.sent.update(markers)
+            if not self._submit(http, markers):
+                http.close()
+                http = self._connect()
+        http.close()
+
+    def _connect(self) -> httpx.Client:
+        return self.installation.http(self.files, timeout=5.0)
+
+    def _submit(self, http: httpx.Client, markers: list[str]) -> bool:
+        """Tries for at most 40 s; what is not answered by then stays in doubt (neither accepted nor refused)."""
+        key = str(uuid.uuid4())
+        if len(markers) == 1:
+            path, document = "/api/v1/messages", {"body": markers[0]}
+        else:
+            path, document = "/api/v1/messages/batch", {"messages": [{"body": marker} for marker in markers]}
+        deadline = time.monotonic() + 40
+        whole = True
+        while time.monotonic() < deadline:
+            try:
+                answer = http.post(self.installation.url("proxy") + path, json=document, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                self.refusals["network"] += 1
+                whole = False
+                time.sleep(0.05)
+                continue
+            if answer.status_code == 202:
+                self.accepted.update(markers)
+                return whole
+            self.refusals[str(answer.status_code)] += 1
+            time.sleep(0.1)
+        return False
+
+
+def stored_markers(installation: Installation) -> collections.Counter[str]:
+    """How often each body is in the database, decrypted row by row with the installation's own key."""
+    from messagebroker.ops.messages import open_rows
+
+    open_database(installation.settings)
+    return collections.Counter(str(payload.body) for payload in open_rows(installation.settings))
