@@ -96,6 +96,7 @@ class IngestFailure(Base):
 class User(Base):
     """A person who logs in to the portal or the API."""
 
+    id = pw.AutoField()
     email = pw.CharField(max_length=254, unique=True)  # stored in lower case
     password_hash = AsciiField(max_length=255)
     role = AsciiField(max_length=20)

@@ -1,0 +1,196 @@
+"""People: making them, letting them in, changing and disabling them. Every change leaves an audit row with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import peewee as pw
+
+from messagebroker.db.connection import connected, database, is_mysql
+from messagebroker.db.models import User
+from messagebroker.errors import Conflict, NotFound, Refused
+from messagebroker.ops import audit, clock, passwords
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.names import EMAIL
+from messagebroker.ops.permissions import ADMIN, ROLES
+
+SET_UP = Actor(name="cli:set-up")
+_LONGEST_EMAIL = 249  # `user:EMAIL` fits the audit log's column
+
+
+def normal_email(text: str) -> str:
+    """The form in which addresses are stored and compared.
+
+    Raises:
+        Refused: it is no address.
+    """
+    email = text.strip().lower()
+    if not re.fullmatch(EMAIL, email) or len(email) > _LONGEST_EMAIL or not (email.isascii() and email.isprintable()):
+        raise Refused(f"{text[:80]!r} is no e-mail address such as name@example.org (in ASCII)")
+    return email
+
+
+def create(email: str, role: str, *, password: str | None = None, actor: Actor) -> str | None:
+    """Makes a user. Without a password: a one-time one, which is returned and must be changed at the first login.
+
+    Raises:
+        Refused: the address, the role or the password will not do.
+        Conflict: there is such a user.
+    """
+    email = normal_email(email)
+    _check_role(role)
+    if password is not None:
+        passwords.check(password, email)
+    given = passwords.one_time() if password is None else None
+    stored = passwords.hashed(given or password or "")
+    with _change():
+        try:
+            User.insert(
+                email=email, password_hash=stored, role=role, must_change_password=given is not None, created_at=clock.now()
+            ).execute()
+        except pw.IntegrityError as error:
+            raise Conflict(f"there is a user {email} already") from error
+        audit.record_by(actor, "user.create", "user", email, {"role": role})
+    return given
+
+
+def create_first_admin(email: str) -> str:
+    """An admin for a new installation; their one-time password."""
+    given = create(email, ADMIN, actor=SET_UP)
+    assert given is not None
+    return given
+
+
+def authenticate(email: str, password: str) -> User | None:
+    """The user, when the password is theirs and they are not disabled. Takes as long when there is no such user."""
+    with connected():
+        user = User.get_or_none(User.email == email.strip().lower())
+    if user is not None and user.disabled_at is not None:
+        user = None
+    right = passwords.matches(user.password_hash if user else None, password)
+    if user is None or not right:
+        return None
+    user.last_login_at = clock.now()
+    changed = [User.last_login_at]
+    if passwords.is_outdated(user.password_hash):
+        user.password_hash = passwords.hashed(password)
+        changed.append(User.password_hash)
+    with connected():
+        user.save(only=changed)
+    return user
+
+
+def find(email: str) -> User:
+    """The user.
+
+    Raises:
+        NotFound: there is none of this address.
+    """
+    with connected():
+        user = User.get_or_none(User.email == normal_email(email))
+    if user is None:
+        raise NotFound(f"there is no user {email}; `messagebroker users list` shows who there is")
+    return user
+
+
+def by_id(user_id: int) -> User | None:
+    """The user, also a disabled one."""
+    with connected():
+        return User.get_or_none(User.id == user_id)
+
+
+def list_all() -> list[User]:
+    """Everybody, by address."""
+    with connected():
+        return list(User.select().order_by(User.email))
+
+
+def change_password(user: User, current: str, new: str, *, actor: Actor) -> User:
+    """Sets the password of somebody who knows the current one; the user as they are then.
+
+    Raises:
+        Refused: the current one is wrong, or the new one will not do.
+    """
+    if not passwords.matches(user.password_hash, current):
+        raise Refused("the current password is wrong")
+    passwords.check(new, user.email)
+    if passwords.matches(user.password_hash, new):
+        raise Refused("the new password is the current one")
+    _store_password(user, new, must_change=False, actor=actor, action="user.change-password")
+    return find(user.email)
+
+
+def reset_password(email: str, *, password: str | None = None, actor: Actor) -> str | None:
+    """Sets a password, or a one-time one, which is returned. Tokens that are out end with the old one.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: the password will not do.
+    """
+    user = find(email)
+    if password is not None:
+        passwords.check(password, user.email)
+    given = passwords.one_time() if password is None else None
+    _store_password(user, given or password or "", must_change=given is not None, actor=actor, action="user.reset-password")
+    return given
+
+
+def set_role(email: str, role: str, *, actor: Actor) -> None:
+    """Gives a user another role, from their next request on.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: no such role, or nobody would be left who is an admin.
+    """
+    _check_role(role)
+    user = find(email)
+    with _change(), _an_admin_remains():
+        User.update(role=role).where(User.id == user.id).execute()
+        audit.record_by(actor, "user.set-role", "user", user.email, {"from": user.role, "to": role})
+
+
+def set_disabled(email: str, disabled: bool, *, actor: Actor) -> None:
+    """Shuts a user out, from their next request on, or lets them in again.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: nobody would be left who is an admin.
+    """
+    user = find(email)
+    with _change(), _an_admin_remains():
+        User.update(disabled_at=clock.now() if disabled else None).where(User.id == user.id).execute()
+        audit.record_by(actor, "user.disable" if disabled else "user.enable", "user", user.email)
+
+
+def _store_password(user: User, new: str, *, must_change: bool, actor: Actor, action: str) -> None:
+    stored = passwords.hashed(new)
+    with _change():
+        User.update(password_hash=stored, must_change_password=must_change).where(User.id == user.id).execute()
+        audit.record_by(actor, action, "user", user.email)
+
+
+@contextmanager
+def _change() -> Iterator[None]:
+    """A change and its audit row: both or neither."""
+    with connected(), database.atomic():
+        yield
+
+
+@contextmanager
+def _an_admin_remains() -> Iterator[None]:
+    """Refuses, and so undoes, a change that leaves no admin.
+
+    Two such changes at once wait for each other: on MySQL by locking the table's rows, on SQLite any writer does.
+    """
+    if is_mysql():
+        User.select(User.id).for_update().execute()
+    yield
+    if not User.select().where(User.role == ADMIN, User.disabled_at.is_null()).exists():
+        raise Refused("this is the last admin; make somebody else one first")
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise Refused(f"{role!r} is no role; there are {', '.join(ROLES)}")
