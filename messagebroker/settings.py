@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     redis_port: Port = 6379
     redis_db: Annotated[int, Field(ge=0)] = 0
     redis_password: SecretStr | None = None
-    embedded_redis: bool = False  # `up` starts a Redis of its own where REDIS_URL points; it writes this into .env itself
+    embedded_redis_url: SecretStr | None = None  # of the Redis that `up` runs; it writes this into DATA_DIR/.env itself
     redis_connect_timeout: Seconds = 0.5
     redis_read_timeout: Seconds = 1.0
 
@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     backup_schedule: str = "0 2 * * *"
     cleanup_schedule: str = "30 3 * * *"
     token_minutes: Positive = 60
+    portal_idle_minutes: Positive = 30  # without a click, then the portal asks to log in again
 
     @field_validator("database_url", "redis_url", "jwt_secret", "redis_password", "log_file_path", mode="before")
     @classmethod
@@ -186,8 +187,15 @@ class Settings(BaseSettings):
         """The Redis URL in use."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
+        if self.embedded_redis_url is not None and self.uses_embedded_redis:
+            return self.embedded_redis_url.get_secret_value()
         password = f":{quote(self.redis_password.get_secret_value(), safe='')}@" if self.redis_password else ""
         return f"redis://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+    @property
+    def uses_embedded_redis(self) -> bool:
+        """True when no variable names a Redis of the operator's."""
+        return not self.model_fields_set & {"redis_host", "redis_port"} and self.redis_url is None
 
     def url_of(self, role: str) -> str:
         """Where other roles and people on this machine reach `main`, `proxy` or `portal`."""

@@ -10,8 +10,6 @@ from dotenv import dotenv_values
 Errors = list[tuple[str, str]]
 """(variable, what is wrong with it)"""
 
-_REDIS_PARTS = frozenset({"REDIS_HOST", "REDIS_PORT", "REDIS_DB"})
-
 
 def merged(environ: Mapping[str, str], names: Collection[str], default_data_dir: Path, errors: Errors) -> dict[str, str]:
     """One value for each of the variables `names` that some source gives; what cannot be read goes to `errors`."""
@@ -23,8 +21,6 @@ def merged(environ: Mapping[str, str], names: Collection[str], default_data_dir:
     for layer in (there, here, environment):  # weakest first
         given = {name: layer[name] for name in names if name in layer}
         given |= _from_files(layer, names, errors)
-        if _REDIS_PARTS & given.keys() and "REDIS_URL" not in given:
-            values.pop("REDIS_URL", None)  # REDIS_HOST in the environment is meant to win over a file's REDIS_URL
         values |= given
     return values
 

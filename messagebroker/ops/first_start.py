@@ -11,12 +11,18 @@ from pathlib import Path
 from messagebroker.db import schema
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import User
-from messagebroker.ops import certificates, keyring, users
-from messagebroker.settings import Settings
+from messagebroker.ops import certificates, embedded, keyring, users
+from messagebroker.ops.private_files import write_secret
+from messagebroker.settings import Settings, load
 
 COMPONENTS = ("main", "proxy", "worker", "portal", "monitoring")
 ADMIN = "admin@localhost"
 DEMO = "demo"
+
+_ENVIRONMENT_HEAD = """\
+# Settings of this installation, NAME=value; the environment and a .env in the working directory win over this file.
+# docs/settings.md lists them all.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,19 @@ def folders(settings: Settings) -> None:
     settings.data_dir.absolute().mkdir(parents=True, exist_ok=True, mode=0o700)
     for path in (settings.certs_dir, settings.backup_dir):
         settings.path(path).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def environment_file(settings: Settings) -> Settings:
+    """`.env` in the data directory, with the address of the embedded Redis when one is needed; the settings with it.
+
+    Every later command finds the same Redis through this file.
+    """
+    path = settings.data_dir.absolute() / ".env"
+    if settings.uses_embedded_redis and settings.embedded_redis_url is None:
+        embedded.program()  # says what to do when there is none, before anything is written
+        old = path.read_text(encoding="utf-8") if path.exists() else _ENVIRONMENT_HEAD
+        write_secret(path, f"{old}EMBEDDED_REDIS_URL={embedded.new_url()}\n".encode(), overwrite=True)
+    return load(data_dir=settings.data_dir)
 
 
 def certificate_authority(settings: Settings) -> None:

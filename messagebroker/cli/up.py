@@ -1,0 +1,97 @@
+"""`messagebroker up`: the whole system on this machine, set up on the first start."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from messagebroker.errors import ConfigurationError
+from messagebroker.ops import embedded, first_start, logs, ports
+from messagebroker.ops.family import family
+from messagebroker.ops.first_start import ADMIN, DEMO, Made
+from messagebroker.ops.private_files import exclusive
+from messagebroker.ops.stopping import stop_event
+from messagebroker.ops.supervisor import Supervisor
+from messagebroker.settings import Settings, load
+
+
+def up() -> None:
+    """Start every role here, and Redis and SQLite too unless REDIS_URL and DATABASE_URL name servers.
+
+    The first start makes the data directory (DATA_DIR, by default ./messagebroker-data) with a certificate authority,
+    certificates, keys, the database, an admin and a client to try things with. Ctrl-C stops everything.
+
+    Example: messagebroker up
+    """
+    began = time.monotonic()
+    settings = load()
+    if settings.environment == "production":
+        raise ConfigurationError(
+            "`up` runs every role under one account, where the proxy could read the private key; in production run"
+            " each role as a service of its own (`messagebroker run ROLE`, see docs/operations.md)"
+        )
+    ports.require_free(settings)
+    first_start.folders(settings)
+    with exclusive(settings.data_dir.absolute() / "up"):
+        _run(first_start.environment_file(settings), began)
+
+
+def _run(settings: Settings, began: float) -> None:
+    stop = stop_event()
+    logs.configure(settings, "up", console=False)
+    supervisor = Supervisor([], stop, tell=lambda text: typer.echo(text, err=True))
+    try:
+        if settings.uses_embedded_redis:
+            embedded.end_left_over(settings)
+            supervisor.children.append(embedded.child(settings))
+            supervisor.start()
+        _say_once(settings, first_start.set_up(settings))
+        supervisor.children.extend(family(settings))
+        supervisor.start()
+        if not stop.is_set():
+            _say_ready(settings, time.monotonic() - began)
+            supervisor.watch()
+        typer.echo("stopping ...")
+    finally:
+        killed = supervisor.close()
+    typer.echo(f"stopped, but had to kill {', '.join(killed)}" if killed else "stopped")
+
+
+def _say_once(settings: Settings, made: Made) -> None:
+    """Before anything else can fail: these two are stored nowhere."""
+    if made.admin_password:
+        typer.echo(f"admin         {ADMIN}, one-time password {made.admin_password}")
+    if made.recovery_key:
+        typer.echo(f"recovery key  {made.recovery_key}")
+        typer.echo("              keep it away from this machine: it opens the secrets inside backups. Neither is shown again.")
+    sys.stdout.flush()
+
+
+def _say_ready(settings: Settings, seconds: float) -> None:
+    certs = settings.path(settings.certs_dir)
+    typer.echo(
+        f"""
+ready after {seconds:.1f} s; data in {settings.data_dir.absolute()}
+
+  portal      {settings.url_of("portal")}
+  submit      {settings.url_of("proxy")}/api/v1/messages   API: {settings.url_of("proxy")}/docs
+  core API    {settings.url_of("main")}   API: {settings.url_of("main")}/docs
+  metrics     http://{settings.metrics_host}:{settings.metrics_port}/metrics
+
+Send a message, in another terminal:
+
+  {_curl(settings, certs)}
+
+Stop with Ctrl-C."""
+    )
+    sys.stdout.flush()
+
+
+def _curl(settings: Settings, certs: Path) -> str:
+    return (
+        f"curl --cacert {certs / 'ca.crt'} --cert {certs / f'{DEMO}.crt'} --key {certs / f'{DEMO}.key'}"
+        f""" --json '{{"body": "hello"}}' {settings.url_of("proxy")}/api/v1/messages"""
+    )

@@ -1,0 +1,68 @@
+"""Who listens on a TCP port of this machine."""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+from messagebroker.errors import Conflict
+from messagebroker.roles import ROLES
+from messagebroker.settings import Settings
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether a server on `host` could not bind `port` now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)  # Windows, where SO_REUSEADDR would share the port
+        probe.setsockopt(socket.SOL_SOCKET, exclusive if exclusive is not None else socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def holder(port: int) -> str | None:
+    """`name (pid N)` of the process that listens on `port`, None when nobody does or it may not be seen."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:  # macOS without root
+        return None
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port and connection.pid:
+            return _described(connection.pid)
+    return None
+
+
+def _described(pid: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        words = process.cmdline()
+        if "messagebroker" in words and "run" in words:
+            return f"messagebroker {' '.join(words[words.index('run') : words.index('run') + 2])} (pid {pid})"
+        return f"{process.name()} (pid {pid})"
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def require_free(settings: Settings) -> None:
+    """Before anything is started.
+
+    Raises:
+        Conflict: with a sentence for each port that somebody holds.
+    """
+    problems = []
+    for role in ROLES:
+        if role.port_setting is None:
+            continue
+        port: int = getattr(settings, role.port_setting)
+        host: str = getattr(settings, role.port_setting.replace("_port", "_host"))
+        if port and is_taken(host, port):
+            who = holder(port) or "a process of another user"
+            problems.append(
+                f"port {port} of {role.name} is taken by {who}; stop it, or set {role.port_setting.upper()} to another"
+            )
+    if problems:
+        raise Conflict("\n       ".join(problems))
