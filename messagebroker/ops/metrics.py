@@ -23,6 +23,7 @@ REFUSED = Counter(f"{_P}_messages_refused_total", "Messages refused, by problem 
 COMMIT_SIZE = Histogram(f"{_P}_commit_messages", "Messages in one write to Redis.", buckets=_SIZES, registry=REGISTRY)
 COMMIT_SECONDS = Histogram(f"{_P}_commit_seconds", "Time of one write to Redis.", buckets=_FAST, registry=REGISTRY)
 POLICY_NUMBER = Gauge(f"{_P}_policy_number", "Number of the policy snapshot in force.", registry=REGISTRY)
+POLICY_REFUSED = Counter(f"{_P}_policy_refused_total", "Policy snapshots not taken over.", registry=REGISTRY)
 POLICY_AGE = Gauge(f"{_P}_policy_unchecked_seconds", "Since the policy's number was last compared.", registry=REGISTRY)
 
 STORED = Counter(f"{_P}_messages_stored_total", "Rows committed.", ["priority"], registry=REGISTRY)

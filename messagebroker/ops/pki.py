@@ -54,12 +54,22 @@ class Pair:
     @property
     def certificate_pem(self) -> bytes:
         """The certificate as files hold it."""
-        return self.certificate.public_bytes(Encoding.PEM)
+        return certificate_pem(self.certificate)
 
     @property
     def key_pem(self) -> bytes:
         """The private key as files hold it (unencrypted PKCS #8)."""
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key_pem(self.key)
+
+
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    """A certificate in PEM."""
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key in PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

@@ -1,0 +1,193 @@
+"""What `messagebroker certs …` does: the CA's folder first, then the database, then the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
+from messagebroker.ops import clock, pki, policy, registry
+from messagebroker.ops.ca_folder import CaFolder, Issued
+from messagebroker.ops.identity import POLICY_SIGNER, Kind, check_name
+from messagebroker.ops.private_files import write_public, write_secret
+from messagebroker.settings import Settings
+
+_HERE = ("localhost", "127.0.0.1", "::1")
+_NO_FILE_NAMES = frozenset({"ca", "con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))})
+"""`ca.crt` is the CA's; the others are devices on Windows, with any ending."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What a holder gets: three files, ready to hand over."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+    issued: Issued
+    notes: tuple[str, ...] = ()  # what has yet to happen, in sentences for the operator
+
+
+def init_ca(settings: Settings) -> Path:
+    """Makes the CA and its policy signer; the path of the CA's certificate.
+
+    Raises:
+        Refused: there is a CA.
+    """
+    folder = CaFolder(settings)
+    folder.create()
+    folder.signer()
+    return _ca_beside(folder, settings.path(settings.certs_dir))
+
+
+def issue(
+    settings: Settings,
+    name: str,
+    kind: str = "client",
+    domains: Iterable[str] = (),
+    days: int = pki.LEAF_DAYS,
+    out: Path | None = None,
+) -> Bundle:
+    """A new key and certificate for a client or a component, in `out` or CERTS_DIR.
+
+    Works without the database and Redis; the notes say what happens later.
+
+    Raises:
+        Refused: no such holder can be, or there are files of that name.
+    """
+    holder = check_name(kind, name)
+    if name in _NO_FILE_NAMES or name == POLICY_SIGNER:
+        raise Refused(f"{name!r} is reserved; choose another name")
+    target = out or settings.path(settings.certs_dir)
+    for path in (target / f"{name}.key", target / f"{name}.crt"):
+        if path.exists():
+            raise Refused(f"{path} exists; `messagebroker certs renew {name}` replaces it, --out writes elsewhere")
+    if holder == "component":
+        domains = dict.fromkeys((*_HERE, settings.primary_domain, *domains))
+    return _made(settings, holder, name, tuple(domains), days, target, overwrite=False)
+
+
+def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | None = None) -> Bundle:
+    """A new key and certificate for a holder that has one: same name, same kind, same domains.
+
+    The earlier certificate stays valid until its end, so that both ends can change over without a gap.
+
+    Raises:
+        NotFound: the holder never had one.
+        Refused: its newest one was revoked.
+    """
+    newest = show(settings, name)[-1]
+    if newest.status == "revoked":
+        raise Refused(
+            f"the newest certificate of {name} was revoked; `messagebroker certs issue {name} --out FOLDER` makes one"
+        )
+    if name == POLICY_SIGNER:
+        raise Refused("the policy signer renews itself; `messagebroker certs revoke policy` replaces it")
+    return _made(settings, newest.kind, name, newest.domains, days, out or settings.path(settings.certs_dir), overwrite=True)
+
+
+def revoke(settings: Settings, name: str, reason: str = "", serial: str | None = None) -> int:
+    """Revokes all certificates of a holder, or the one with that serial; the number of the policy that says so.
+
+    Returns after publication: from then on every server refuses them within a second.
+
+    Raises:
+        NotFound: there is no such certificate that is still valid.
+        Unavailable: revoked for good in the CA's folder, but not published yet.
+    """
+    folder = CaFolder(settings)
+    chosen = [one for one in show(settings, name) if one.status != "expired" and serial in (None, one.serial)]
+    if not chosen:
+        raise NotFound(f"{name} has no certificate that is still valid" + (f" with serial {serial}" if serial else ""))
+    for one in chosen:
+        folder.record_revocation(one.serial, clock.now(), reason)
+    if name == POLICY_SIGNER:
+        folder.new_signer()
+    try:
+        register_issued(settings)
+    except Unavailable:
+        return policy.publish_revocations(settings)
+    return policy.publish(settings)
+
+
+def register_issued(settings: Settings) -> bool:
+    """Brings what the CA's folder knows into the database; whether anything was new. May be repeated at any time.
+
+    Raises:
+        Unavailable: the database does not answer, or was not upgraded yet.
+    """
+    with registry.session(settings):
+        return registry.register(CaFolder(settings).issued())
+
+
+def list_all(settings: Settings) -> list[Issued]:
+    """Every certificate, oldest first, from the CA's folder and, where it answers, the database."""
+    found = {one.serial: one for one in CaFolder(settings).issued()}
+    try:
+        with registry.session(settings):
+            rows = registry.certificates()
+    except Unavailable:
+        rows = {}
+    for serial, row in rows.items():
+        if serial not in found or found[serial].revoked_at is None:
+            found[serial] = row
+    return sorted(found.values(), key=lambda one: (one.not_before, one.serial))
+
+
+def show(settings: Settings, name: str) -> list[Issued]:
+    """All certificates of a holder, oldest first.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = [one for one in list_all(settings) if one.name == name]
+    if not found:
+        raise NotFound(f"no certificate was issued to {name!r}; `messagebroker certs list` shows all")
+    return found
+
+
+def crl(settings: Settings) -> bytes:
+    """The certificate revocation list in PEM, signed now, for systems that want one."""
+    revoked = ((one.serial, one.revoked_at) for one in list_all(settings) if one.status == "revoked")
+    entries = [(serial, at) for serial, at in revoked if at is not None]
+    return pki.make_crl(CaFolder(settings).ca, entries, number=int(clock.now().timestamp()))
+
+
+def _made(
+    settings: Settings, kind: Kind, name: str, domains: tuple[str, ...], days: int, target: Path, *, overwrite: bool
+) -> Bundle:
+    folder = CaFolder(settings)
+    key = pki.new_key()
+    certificate = pki.make_certificate(folder.ca, kind, name, key.public_key(), domains=domains, days=days)
+    ca = _ca_beside(folder, target)
+    issued = folder.record(certificate)
+    key_path, certificate_path = target / f"{name}.key", target / f"{name}.crt"
+    write_secret(key_path, pki.key_pem(key), overwrite=overwrite)
+    write_public(certificate_path, issued.pem.encode(), overwrite=overwrite)
+    return Bundle(certificate=certificate_path, key=key_path, ca=ca, issued=issued, notes=_announced(settings, issued))
+
+
+def _ca_beside(folder: CaFolder, target: Path) -> Path:
+    path = target / "ca.crt"
+    ours = folder.ca.certificate_pem
+    if not path.exists():
+        write_public(path, ours)
+    elif path.read_bytes() != ours:
+        raise Refused(f"{path} is the certificate of another CA; move it away or choose another folder")
+    return path
+
+
+def _announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
+    """Registers, and for clients publishes; what did not work, as sentences."""
+    try:
+        register_issued(settings)
+    except Unavailable as error:
+        return (f"not in the database yet ({error}); `messagebroker db upgrade` or main's next start registers it",)
+    if issued.kind == "component":
+        return ()
+    try:
+        policy.publish_if_changed(settings)
+    except BrokerError as error:
+        return (f"servers do not know the client yet ({error}); main publishes it within a minute of running",)
+    return ()

@@ -1,0 +1,155 @@
+"""Publishing the policy: built from the database, numbered under a lock, signed, set in Redis in one step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import redis as redis_py
+import structlog
+
+from messagebroker.db.connection import database
+from messagebroker.db.models import PolicyNumber
+from messagebroker.errors import Conflict, Refused, Unavailable
+from messagebroker.ops import clock, registry
+from messagebroker.ops.ca_folder import CaFolder
+from messagebroker.ops.keyring import KeyRing
+from messagebroker.ops.policy_watcher import PolicyWatcher
+from messagebroker.ops.redis_client import POLICY, POLICY_NUMBER, connect
+from messagebroker.ops.snapshot import ClientPolicy, Policy, sign, verify
+from messagebroker.settings import Settings
+
+_ATTEMPTS = 5
+_log = structlog.get_logger("messagebroker.policy")
+
+
+def publish(settings: Settings, redis: redis_py.Redis | None = None) -> int:
+    """Publishes the policy as the database has it now; the new number, once Redis has acknowledged.
+
+    What the published snapshot revokes stays revoked, and is written back to a database that an older backup brought back.
+
+    Raises:
+        Unavailable: the database or Redis does not answer.
+        ConfigurationError: the CA or the master key is not on this machine.
+    """
+    folder = CaFolder(settings)
+    with registry.session(settings), database.atomic():
+        locked = _locked_number()
+        policy = _exchange(redis or connect(settings), folder, lambda previous: _built(settings, folder, previous, locked))
+        PolicyNumber.update(number=policy.number).where(PolicyNumber.id == 1).execute()
+        registry.revoke_all(policy.revoked, "kept from the published policy")
+    return policy.number
+
+
+def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) -> int | None:
+    """Publishes when Redis has lost the policy, has an older one, or the database says something new; else None.
+
+    Cheap enough for every few seconds: main calls it, so that proxies come back soon after Redis was lost.
+    """
+    client = redis or connect(settings)
+    folder = CaFolder(settings)
+    with registry.session(settings):
+        number = _number()
+        try:
+            snapshot, told = client.mget(POLICY, POLICY_NUMBER)
+        except redis_py.RedisError as error:
+            raise _unreachable(error) from error
+        previous = _verified(snapshot, folder)
+        is_current = (
+            previous is not None
+            and previous.number >= number
+            and told == str(previous.number).encode()
+            and previous.content == _built(settings, folder, previous, number).content
+        )
+    return None if is_current else publish(settings, client)
+
+
+def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None) -> int:
+    """For when the database is down: the published policy once more, with what the CA's folder has revoked since.
+
+    Raises:
+        Unavailable: Redis does not answer, or has no policy to build on.
+    """
+    folder = CaFolder(settings)
+
+    def with_revocations(previous: Policy | None) -> Policy:
+        if previous is None:
+            raise Unavailable("neither the database nor a published policy is there to build a policy from")
+        revoked = previous.revoked | folder.revoked().keys()
+        return replace(previous, number=_after(previous.number), issued_at=clock.now(), revoked=revoked)
+
+    return _exchange(redis or connect(settings), folder, with_revocations).number
+
+
+def _exchange(client: redis_py.Redis, folder: CaFolder, build: Callable[[Policy | None], Policy]) -> Policy:
+    """Replaces the published snapshot by one built on it; starts over when somebody else was faster."""
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            for _ in range(_ATTEMPTS):
+                pipe.watch(POLICY, POLICY_NUMBER)  # type: ignore[no-untyped-call]
+                policy = build(_verified(pipe.get(POLICY), folder))
+                pipe.multi()
+                pipe.set(POLICY, sign(policy, folder.signer()))
+                pipe.set(POLICY_NUMBER, policy.number)
+                try:
+                    pipe.execute()
+                except redis_py.WatchError:
+                    continue
+                _log.info("policy published", number=policy.number, clients=len(policy.clients), revoked=len(policy.revoked))
+                return policy
+    except redis_py.RedisError as error:
+        raise _unreachable(error) from error
+    raise Conflict(f"somebody else published a policy {_ATTEMPTS} times in a row; try again")
+
+
+def _built(settings: Settings, folder: CaFolder, previous: Policy | None, number: int) -> Policy:
+    key_id, public = KeyRing.load(settings).current_public
+    before = previous.revoked if previous else frozenset[str]()
+    revoked = before | registry.revoked_serials() | folder.revoked().keys()
+    return Policy(
+        number=_after(max(number, previous.number if previous else 0)),
+        issued_at=clock.now(),
+        revoked=revoked - registry.expired_among(revoked),  # expired ones are refused anyway
+        clients=registry.client_policies(),
+        master_key_id=key_id,
+        master_public_key=public,
+        maintenance=settings.maintenance_mode,
+    )
+
+
+def _after(number: int) -> int:
+    """The next number. At least the time in seconds, so that an installation that was rebuilt from an old backup and
+    an empty Redis still has a higher number than the proxies, which kept theirs."""
+    return max(number + 1, int(time.time()))
+
+
+def _number() -> int:
+    row = PolicyNumber.get_or_none(PolicyNumber.id == 1)
+    return int(row.number) if row else 0
+
+
+def _locked_number() -> int:
+    """The number of the last publication, with its row locked until the transaction ends."""
+    touch = PolicyNumber.update(number=PolicyNumber.number + 1).where(PolicyNumber.id == 1)  # also locks on SQLite
+    if touch.execute() == 0:
+        PolicyNumber.insert(id=1, number=0).on_conflict_ignore().execute()
+        touch.execute()
+    return _number() - 1
+
+
+def _verified(snapshot: object, folder: CaFolder) -> Policy | None:
+    if not isinstance(snapshot, bytes):
+        return None
+    try:
+        return verify(snapshot, folder.ca.certificate)
+    except Refused as error:
+        _log.error("what Redis has as policy is not ours and is replaced", error=str(error))
+        return None
+
+
+def _unreachable(error: redis_py.RedisError) -> Unavailable:
+    return Unavailable(f"Redis does not answer, so no policy was published: {error}")
+
+
+__all__ = ["ClientPolicy", "Policy", "PolicyWatcher", "publish", "publish_if_changed", "publish_revocations"]

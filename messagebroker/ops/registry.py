@@ -1,0 +1,134 @@
+"""The database's view of certificates and clients: a mirror of the CA's folder, and what main's API reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import msgspec
+import peewee as pw
+
+from messagebroker.db.connection import connected, database, is_outage, open_database
+from messagebroker.db.models import Certificate, Client
+from messagebroker.errors import Unavailable
+from messagebroker.ops import clock, pki
+from messagebroker.ops.ca_folder import Issued, describe
+from messagebroker.ops.identity import COMPONENTS
+from messagebroker.ops.snapshot import ClientPolicy
+from messagebroker.settings import Settings
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator[None]:
+    """A connection for the block; the caller's own when this thread has one open.
+
+    Raises:
+        Unavailable: the database does not answer, or was not upgraded yet.
+    """
+    if database.obj is None:
+        open_database(settings)
+    if not database.is_closed():
+        try:
+            yield
+        except pw.PeeweeException as error:
+            if not is_outage(error):
+                raise
+            raise Unavailable(f"the database does not answer: {error}") from error
+        return
+    with connected():
+        if not database.table_exists(Certificate._meta.table_name):
+            raise Unavailable("the database has no tables yet; run `messagebroker db upgrade`")
+        yield
+
+
+def register(issued: Iterable[Issued]) -> bool:
+    """Brings certificates, their revocations and their clients into the tables; whether anything was new."""
+    known = {row.serial: row.revoked_at for row in Certificate.select(Certificate.serial, Certificate.revoked_at)}
+    changed = False
+    for one in issued:
+        with database.atomic():
+            if one.serial not in known:
+                _insert(one)
+                changed = True
+            elif one.revoked_at is not None and known[one.serial] is None:
+                _revoke(one)
+                changed = True
+            if one.kind == "client":
+                changed |= _insert_client(one.name)
+    return changed
+
+
+def certificates() -> dict[str, Issued]:
+    """Every row, by serial."""
+    found = {}
+    for row in Certificate.select():
+        issued = describe(pki.load_certificate(row.pem.encode()))
+        found[row.serial] = replace(issued, revoked_at=row.revoked_at, revoked_reason=row.revoked_reason)
+    return found
+
+
+def revoked_serials() -> frozenset[str]:
+    """Of certificates that have not ended: an expired one is refused anyway."""
+    query = Certificate.select(Certificate.serial).where(
+        Certificate.revoked_at.is_null(False) & (Certificate.not_after > clock.now())
+    )
+    return frozenset(row.serial for row in query)
+
+
+def expired_among(serials: frozenset[str]) -> frozenset[str]:
+    """Those whose certificates have ended."""
+    query = Certificate.select(Certificate.serial).where(
+        Certificate.serial.in_(sorted(serials)) & (Certificate.not_after <= clock.now())
+    )
+    return frozenset(row.serial for row in query)
+
+
+def revoke_all(serials: frozenset[str], reason: str) -> int:
+    """Marks rows as revoked that are not yet; how many."""
+    return int(
+        Certificate.update(revoked_at=clock.now(), revoked_reason=reason)
+        .where(Certificate.serial.in_(sorted(serials)) & Certificate.revoked_at.is_null())
+        .execute()
+    )
+
+
+def client_policies() -> dict[str, ClientPolicy]:
+    """Every client as proxies see it."""
+    return {row.name: _policy_of(row) for row in Client.select()}
+
+
+def _policy_of(row: Client) -> ClientPolicy:
+    return ClientPolicy(
+        name=row.name,
+        default_topic=row.default_topic,
+        topics=None if row.topics is None else msgspec.json.decode(row.topics, type=tuple[str, ...]),
+        rate=row.rate,
+        max_batch=row.max_batch,
+        disabled=row.disabled_at is not None,
+    )
+
+
+def _insert(one: Issued) -> None:
+    Certificate.insert(
+        serial=one.serial,
+        name=one.name,
+        kind=one.kind,
+        not_before=one.not_before,
+        not_after=one.not_after,
+        pem=one.pem,
+        revoked_at=one.revoked_at,
+        revoked_reason=one.revoked_reason,
+    ).on_conflict_ignore().execute()  # another process may register the same folder
+
+
+def _revoke(one: Issued) -> None:
+    Certificate.update(revoked_at=one.revoked_at, revoked_reason=one.revoked_reason).where(
+        (Certificate.serial == one.serial) & Certificate.revoked_at.is_null()
+    ).execute()
+
+
+def _insert_client(name: str) -> bool:
+    if name in COMPONENTS or Client.select().where(Client.name == name).exists():
+        return False
+    return bool(Client.insert(name=name, created_at=clock.now()).on_conflict_ignore().execute())
