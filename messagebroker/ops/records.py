@@ -13,7 +13,7 @@ CALL_FORMAT = 1
 class Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is sealed. `body` is text, or bytes where a CloudEvent carried binary data."""
 
-    body: str | bytes
+    body: Any  # str or bytes; msgspec decodes no union of the two
     sender: str | None = None
     metadata: dict[str, Any] | None = None
     content_type: str | None = None  # of the body, where a sender named one
