@@ -24,7 +24,7 @@ SETTINGS = "config/settings.env"
 SUMMARY = "config/settings.json"
 CA_CERTIFICATE = "ca/ca.crt"
 
-_PUBLIC = {".crt", ".crl"}
+_PUBLIC = {".crt", ".crl", ".revoked"}
 _PASSING = {".lock", ".partial"}  # of files that are being written
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from messagebroker.db import cleaning
 from messagebroker.db.connection import connected
+from messagebroker.db.models import DataKey
 from messagebroker.errors import Refused
 from messagebroker.ops import clock, ids
 from messagebroker.ops.metrics import CLEANED
@@ -57,7 +59,7 @@ def cleanup(
             cleaned.messages = cleaning.count_final_messages(ids.floor(before))
             return cleaned
     _remove_messages(cleaned, ids.floor(before), stop)
-    _remove_data_keys(cleaned, days, stop)
+    _remove_data_keys(cleaned, settings, days, stop)
     with connected():
         cleaned.heartbeats = cleaning.delete_heartbeats(clock.now() - _SKEW)
     return cleaned
@@ -78,8 +80,8 @@ def _remove_messages(cleaned: Cleaned, before: bytes, stop: threading.Event) -> 
         stop.wait(PAUSE_SECONDS)
 
 
-def _remove_data_keys(cleaned: Cleaned, days: int, stop: threading.Event) -> None:
-    """Keys are looked up in the ids of the time in which they sealed; newer keys have messages for certain and are not asked for."""
+def _remove_data_keys(cleaned: Cleaned, settings: Settings, days: int, stop: threading.Event) -> None:
+    """Only keys that were last seen before every removable message are asked for: newer ones are in use."""
     before = clock.now() - timedelta(days=max(days, KEY_DAYS)) - _SKEW
     after = bytes(16)
     while not stop.is_set():
@@ -87,13 +89,14 @@ def _remove_data_keys(cleaned: Cleaned, days: int, stop: threading.Event) -> Non
             keys = cleaning.next_data_keys(after, before, BATCH)
             if not keys:
                 return
-            unused = [
-                bytes(key.id)
-                for key in keys
-                if not cleaning.is_named(
-                    bytes(key.id), ids.floor(key.created_at - _SKEW), ids.floor(max(key.last_seen_at, key.created_at) + _SKEW)
-                )
-            ]
+            unused = [bytes(key.id) for key in keys if not _is_in_use(key, settings.data_key_seconds)]
             cleaned.data_keys += cleaning.delete_data_keys(unused, before) if unused else 0
         after = bytes(keys[-1].id)
         stop.wait(PAUSE_SECONDS)
+
+
+def _is_in_use(key: DataKey, seconds: float) -> bool:
+    """Looks at the messages of the time in which the key sealed: there is no index on the key's id."""
+    first: Any = key.created_at
+    last: Any = max(key.last_seen_at, key.created_at)
+    return cleaning.is_named(bytes(key.id), ids.floor(first - _SKEW), ids.floor(last + timedelta(seconds=seconds) + _SKEW))
