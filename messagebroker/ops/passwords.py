@@ -11,6 +11,15 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from messagebroker.errors import Refused
 
+
+class WrongPassword(Refused):
+    """What was given as the current password is not it."""
+
+
+class WeakPassword(Refused):
+    """This may not be anybody's password; the text says why."""
+
+
 MIN_LENGTH, MAX_LENGTH = 12, 200
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's first choice for servers
@@ -49,14 +58,14 @@ def check(password: str, email: str) -> None:
     """Whether it may be somebody's password.
 
     Raises:
-        Refused: it is too short or too long, or repeats the address.
+        WeakPassword: it is too short or too long, or repeats the address.
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise Refused(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
+        raise WeakPassword(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
     if password.casefold() == email.casefold() or len(set(password)) < 5:
-        raise Refused("this password is too easy to guess")
+        raise WeakPassword("this password is too easy to guess")
     if not password.isprintable():
-        raise Refused("a password has no control characters")
+        raise WeakPassword("a password has no control characters")
 
 
 def prepare() -> None:

@@ -14,6 +14,7 @@ from messagebroker.errors import Conflict, NotFound, Refused
 from messagebroker.ops import audit, clock, passwords
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.names import EMAIL
+from messagebroker.ops.passwords import WeakPassword, WrongPassword
 from messagebroker.ops.permissions import ADMIN, ROLES
 
 SET_UP = Actor(name="cli:set-up")
@@ -73,7 +74,7 @@ def authenticate(email: str, password: str) -> User | None:
     if user is None or not right:
         return None
     user.last_login_at = clock.now()
-    changed = [User.last_login_at]
+    changed: list[pw.Field] = [User.last_login_at]
     if passwords.is_outdated(user.password_hash):
         user.password_hash = passwords.hashed(password)
         changed.append(User.password_hash)
@@ -111,13 +112,14 @@ def change_password(user: User, current: str, new: str, *, actor: Actor) -> User
     """Sets the password of somebody who knows the current one; the user as they are then.
 
     Raises:
-        Refused: the current one is wrong, or the new one will not do.
+        WrongPassword: the current one is wrong.
+        WeakPassword: the new one will not do.
     """
     if not passwords.matches(user.password_hash, current):
-        raise Refused("the current password is wrong")
+        raise WrongPassword("the current password is wrong")
     passwords.check(new, user.email)
     if passwords.matches(user.password_hash, new):
-        raise Refused("the new password is the current one")
+        raise WeakPassword("the new password is the current one")
     _store_password(user, new, must_change=False, actor=actor, action="user.change-password")
     return find(user.email)
 
