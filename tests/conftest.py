@@ -14,6 +14,7 @@ import redis as redis_py
 sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
 
 from support.servers import MariaDB, Redis
+from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 - pytest finds its hooks here
 
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database

@@ -1,0 +1,59 @@
+# `just` lists what there is. The recipes use .venv; `python3 bootstrap.py install-dev` makes it.
+
+bin := if os_family() == "windows" { justfile_directory() / ".venv/Scripts" } else { justfile_directory() / ".venv/bin" }
+python := bin / "python"
+
+[private]
+default:
+    @"{{bin}}/just" --list --unsorted
+
+# start the whole system on its embedded defaults
+[group('run')]
+up *arguments:
+    "{{bin}}/messagebroker" up {{arguments}}
+
+# what CI runs first: format, lint, types, layers, dead code
+[group('test')]
+check:
+    "{{bin}}/ruff" format --check .
+    "{{bin}}/ruff" check .
+    "{{bin}}/mypy"
+    "{{bin}}/lint-imports" --no-timings
+    "{{bin}}/vulture"
+
+# everything: the checks, then every tier within its budget
+[group('test')]
+test: check test-tiers
+
+# the tests that need no mark, for every change
+[group('test')]
+test-quick:
+    "{{python}}" tests/run_tiers.py quick
+
+# some tiers of tests/budgets.toml by name (all without a name)
+[group('test')]
+test-tiers *tiers:
+    "{{python}}" tests/run_tiers.py {{tiers}}
+
+# hundreds of crash rounds; put the result into docs/performance.md
+[group('test')]
+soak rounds="300":
+    CRASH_ROUNDS={{rounds}} "{{python}}" -m pytest --tier crash -s
+
+# real roles against MariaDB and Redis: the table of docs/performance.md
+[group('measure')]
+bench *arguments:
+    "{{python}}" -m bench {{arguments}}
+
+# format and mend what can be mended
+[group('maintain')]
+format:
+    "{{bin}}/ruff" format .
+    "{{bin}}/ruff" check --fix .
+
+# the lock files, from pyproject.toml
+[group('maintain')]
+lock:
+    "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+    "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -o requirements-dev.lock
+    "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group build -o requirements-build.lock

@@ -1,0 +1,131 @@
+"""`python tests/run_tiers.py [TIER …]`: runs tiers one after another and holds each to tests/budgets.toml.
+
+A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
+one of its floors. The exit code is 0 only when every tier is green.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tomllib
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+BUDGETS: dict[str, dict[str, object]] = tomllib.loads((TESTS / "budgets.toml").read_text(encoding="utf-8"))
+REPORTS = TESTS.parent / "build" / "tests"
+GRACE_SECONDS = 60.0  # beyond the budget before pytest is stopped: a late tier should still say which test was slow
+
+
+@dataclass
+class Outcome:
+    """What one tier did."""
+
+    tier: str
+    seconds: float = 0.0
+    tests: int = 0
+    failed: int = 0
+    skipped: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> int:
+        return self.tests - self.failed - self.skipped
+
+
+def main(asked: list[str]) -> int:
+    unknown = [tier for tier in asked if tier not in BUDGETS]
+    if unknown:
+        print(f"no such tier: {', '.join(unknown)}; there are {', '.join(BUDGETS)}")
+        return 2
+    outcomes = [run(tier) for tier in BUDGETS if not asked or tier in asked]
+    report(outcomes)
+    return 1 if any(outcome.problems for outcome in outcomes) else 0
+
+
+def run(tier: str) -> Outcome:
+    budget = float(str(BUDGETS[tier]["seconds"]))
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    junit = REPORTS / f"{tier}.xml"
+    junit.unlink(missing_ok=True)
+    print(f"\n##### tier {tier}: {BUDGETS[tier]['about']} (at most {budget:.0f} s)", flush=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--tier",
+        tier,
+        f"--junitxml={junit}",
+        "-o",
+        "junit_family=xunit1",
+        "--durations=5",
+    ]
+    outcome = Outcome(tier)
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=TESTS.parent, stdin=subprocess.DEVNULL) as process:
+        try:
+            code = process.wait(budget + GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            code = process.wait()
+            outcome.problems.append(f"stopped {GRACE_SECONDS:.0f} s after its budget")
+    outcome.seconds = time.monotonic() - began
+    if junit.exists():
+        read(junit, outcome)
+    judge(outcome, code, budget)
+    return outcome
+
+
+def read(junit: Path, outcome: Outcome) -> None:
+    """The counts, and the sums of what tests reported with record_property."""
+    for case in ET.parse(junit).getroot().iter("testcase"):
+        outcome.tests += 1
+        outcome.failed += case.find("failure") is not None or case.find("error") is not None
+        outcome.skipped += case.find("skipped") is not None
+        for item in case.iter("property"):
+            if item.get("name") in BUDGETS[outcome.tier]:
+                name = str(item.get("name"))
+                outcome.counted[name] = outcome.counted.get(name, 0) + int(item.get("value", "0"))
+
+
+def judge(outcome: Outcome, code: int, budget: float) -> None:
+    if code != 0:
+        outcome.problems.append(f"pytest ended with {code}")
+    if outcome.tests == 0:
+        outcome.problems.append("no test ran")
+    if outcome.skipped:
+        outcome.problems.append(f"{outcome.skipped} skipped; what a test needs is installed or the test fails")
+    if outcome.seconds > budget:
+        outcome.problems.append(f"took {outcome.seconds:.0f} s, its budget is {budget:.0f} s")
+    for name, floor in BUDGETS[outcome.tier].items():
+        if name not in ("seconds", "about") and outcome.counted.get(name, 0) < int(str(floor)):
+            outcome.problems.append(f"{outcome.counted.get(name, 0)} {name}, its floor is {floor}")
+
+
+def report(outcomes: list[Outcome]) -> None:
+    print(f"\n{'tier':14}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}{'budget':>8}")
+    for outcome in outcomes:
+        counted = "".join(f"  {count} {name}" for name, count in outcome.counted.items())
+        print(
+            f"{outcome.tier:14}{outcome.passed:8}{outcome.failed:8}{outcome.skipped:9}{outcome.seconds:9.0f}"
+            f"{BUDGETS[outcome.tier]['seconds']:8}{counted}"
+        )
+    for outcome in outcomes:
+        for problem in outcome.problems:
+            print(f"FAILED tier {outcome.tier}: {problem}")
+    passed, failed, skipped = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped"))
+    green = sum(not outcome.problems for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    print(
+        f"==== {passed} passed, {failed} failed, {skipped} skipped in {seconds:.1f}s; "
+        f"{green} of {len(outcomes)} tiers green ====",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
