@@ -166,6 +166,10 @@ class Archive:
         """A stream of the member's bytes."""
         return self._zip.open(name)
 
+    def read(self, name: str) -> bytes:
+        """All of a small member."""
+        return self._zip.read(name)
+
     def check(self, progress: Progress = silent) -> None:
         """Reads everything and compares it with the manifest.
 

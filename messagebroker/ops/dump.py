@@ -55,6 +55,15 @@ def load(settings: Settings, source: IO[bytes], progress: Progress = silent, *, 
         _load_mysql(settings, source, progress)
 
 
+def require_loader() -> None:
+    """Before anything is touched.
+
+    Raises:
+        ConfigurationError: no program to load a MySQL dump is installed.
+    """
+    dump_tools.loader()
+
+
 class RowCounter:
     """Counts the rows in the lines of a MySQL dump: what was dumped, not what another transaction sees."""
 
