@@ -171,8 +171,9 @@ def _print_json(found: Sequence[Issued]) -> None:
 
 
 def _print_table(found: Sequence[Issued]) -> None:
-    table = Table("kind", "name", "status", "until", "days left", "serial", box=None)
+    table = Table("holder", "status", "until", "days left", box=None)
+    table.add_column("serial", overflow="fold")
     for one in found:
         status = f"[{_COLOURS[one.status]}]{one.status}[/]"
-        table.add_row(one.kind, one.name, status, f"{one.not_after:%Y-%m-%d}", str(one.days_left), one.serial)
+        table.add_row(f"{one.kind}:{one.name}", status, f"{one.not_after:%Y-%m-%d}", str(one.days_left), one.serial)
     Console().print(table if found else "no certificates; `messagebroker certs issue NAME` makes one")

@@ -10,7 +10,7 @@ from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
 from messagebroker.ops import clock, pki, policy, registry
 from messagebroker.ops.ca_folder import CaFolder, Issued
 from messagebroker.ops.identity import POLICY_SIGNER, Kind, check_name
-from messagebroker.ops.private_files import write_public, write_secret
+from messagebroker.ops.private_files import read_secret, write_public, write_secret
 from messagebroker.settings import Settings
 
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -54,18 +54,17 @@ def issue(
     Works without the database and Redis; the notes say what happens later.
 
     Raises:
-        Refused: no such holder can be, or there are files of that name.
+        Refused: no such holder can be, or there is a certificate of that name.
     """
     holder = check_name(kind, name)
-    if name in _NO_FILE_NAMES or name == POLICY_SIGNER:
+    if name.split(".")[0] in _NO_FILE_NAMES or name == POLICY_SIGNER:
         raise Refused(f"{name!r} is reserved; choose another name")
-    target = out or settings.path(settings.certs_dir)
-    for path in (target / f"{name}.key", target / f"{name}.crt"):
-        if path.exists():
-            raise Refused(f"{path} exists; `messagebroker certs renew {name}` replaces it, --out writes elsewhere")
+    files = _Files(out or settings.path(settings.certs_dir), name)
+    if files.certificate.exists():
+        raise Refused(f"{files.certificate} exists; `messagebroker certs renew {name}` replaces it, --out writes elsewhere")
     if holder == "component":
         domains = dict.fromkeys((*_HERE, settings.primary_domain, *domains))
-    return _made(settings, holder, name, tuple(domains), days, target, overwrite=False)
+    return _made(settings, holder, tuple(domains), days, files, overwrite=False)
 
 
 def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | None = None) -> Bundle:
@@ -77,20 +76,22 @@ def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | 
         NotFound: the holder never had one.
         Refused: its newest one was revoked.
     """
+    if name == POLICY_SIGNER:
+        raise Refused("the policy signer renews itself; `messagebroker certs revoke policy` replaces it")
     newest = show(settings, name)[-1]
     if newest.status == "revoked":
         raise Refused(
-            f"the newest certificate of {name} was revoked; `messagebroker certs issue {name} --out FOLDER` makes one"
+            f"the newest certificate of {name} was revoked; if it shall come back, move its files away and"
+            f" `messagebroker certs issue {name}`"
         )
-    if name == POLICY_SIGNER:
-        raise Refused("the policy signer renews itself; `messagebroker certs revoke policy` replaces it")
-    return _made(settings, newest.kind, name, newest.domains, days, out or settings.path(settings.certs_dir), overwrite=True)
+    files = _Files(out or settings.path(settings.certs_dir), name)
+    return _made(settings, newest.kind, newest.domains, days, files, overwrite=True)
 
 
 def revoke(settings: Settings, name: str, reason: str = "", serial: str | None = None) -> int:
     """Revokes all certificates of a holder, or the one with that serial; the number of the policy that says so.
 
-    Returns after publication: from then on every server refuses them within a second.
+    Returns after publication: from then on every server refuses them within a second. May be repeated.
 
     Raises:
         NotFound: there is no such certificate that is still valid.
@@ -105,10 +106,12 @@ def revoke(settings: Settings, name: str, reason: str = "", serial: str | None =
     if name == POLICY_SIGNER:
         folder.new_signer()
     try:
-        register_issued(settings)
-    except Unavailable:
-        return policy.publish_revocations(settings)
-    return policy.publish(settings)
+        return _published(settings)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{name} is revoked in the CA's folder, but the servers do not know it yet ({error}); main publishes it as"
+            " soon as it can, or repeat this command"
+        ) from error
 
 
 def register_issued(settings: Settings) -> bool:
@@ -143,29 +146,41 @@ def show(settings: Settings, name: str) -> list[Issued]:
     """
     found = [one for one in list_all(settings) if one.name == name]
     if not found:
-        raise NotFound(f"no certificate was issued to {name!r}; `messagebroker certs list` shows all")
+        raise NotFound(f"no certificate was issued to {name!r}; `messagebroker certs list --all` shows every one")
     return found
 
 
 def crl(settings: Settings) -> bytes:
     """The certificate revocation list in PEM, signed now, for systems that want one."""
-    revoked = ((one.serial, one.revoked_at) for one in list_all(settings) if one.status == "revoked")
-    entries = [(serial, at) for serial, at in revoked if at is not None]
-    return pki.make_crl(CaFolder(settings).ca, entries, number=int(clock.now().timestamp()))
+    revoked = [(one.serial, one.revoked_at) for one in list_all(settings) if one.revoked_at is not None]
+    return pki.make_crl(CaFolder(settings).ca, revoked, number=int(clock.now().timestamp()))
 
 
-def _made(
-    settings: Settings, kind: Kind, name: str, domains: tuple[str, ...], days: int, target: Path, *, overwrite: bool
-) -> Bundle:
+@dataclass(frozen=True)
+class _Files:
+    folder: Path
+    name: str
+
+    @property
+    def key(self) -> Path:
+        return self.folder / f"{self.name}.key"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / f"{self.name}.crt"
+
+
+def _made(settings: Settings, kind: Kind, domains: tuple[str, ...], days: int, files: _Files, *, overwrite: bool) -> Bundle:
     folder = CaFolder(settings)
-    key = pki.new_key()
-    certificate = pki.make_certificate(folder.ca, kind, name, key.public_key(), domains=domains, days=days)
-    ca = _ca_beside(folder, target)
-    issued = folder.record(certificate)
-    key_path, certificate_path = target / f"{name}.key", target / f"{name}.crt"
-    write_secret(key_path, pki.key_pem(key), overwrite=overwrite)
-    write_public(certificate_path, issued.pem.encode(), overwrite=overwrite)
-    return Bundle(certificate=certificate_path, key=key_path, ca=ca, issued=issued, notes=_announced(settings, issued))
+    resumed = files.key.exists() and not overwrite  # an earlier attempt ended between the two files
+    key = pki.load_key(read_secret(files.key)) if resumed else pki.new_key()
+    certificate = pki.make_certificate(folder.ca, kind, files.name, key.public_key(), domains=domains, days=days)
+    ca = _ca_beside(folder, files.folder)
+    issued = folder.record(certificate)  # first, so that there is no certificate that cannot be revoked
+    if not resumed:
+        write_secret(files.key, pki.key_pem(key), overwrite=overwrite)
+    write_public(files.certificate, issued.pem.encode(), overwrite=overwrite)
+    return Bundle(certificate=files.certificate, key=files.key, ca=ca, issued=issued, notes=_announced(settings, issued))
 
 
 def _ca_beside(folder: CaFolder, target: Path) -> Path:
@@ -183,11 +198,19 @@ def _announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
     try:
         register_issued(settings)
     except Unavailable as error:
-        return (f"not in the database yet ({error}); `messagebroker db upgrade` or main's next start registers it",)
+        return (f"not in the database yet: {error}. `messagebroker db upgrade` or main's next start registers it",)
     if issued.kind == "component":
         return ()
     try:
         policy.publish_if_changed(settings)
     except BrokerError as error:
-        return (f"servers do not know the client yet ({error}); main publishes it within a minute of running",)
+        return (f"the servers do not know the client yet: {error}. Main publishes it within a minute of running",)
     return ()
+
+
+def _published(settings: Settings) -> int:
+    try:
+        register_issued(settings)
+    except Unavailable:
+        return policy.publish_revocations(settings)
+    return policy.publish(settings)

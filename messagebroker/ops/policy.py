@@ -79,16 +79,22 @@ def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None)
         revoked = previous.revoked | folder.revoked().keys()
         return replace(previous, number=_after(previous.number), issued_at=clock.now(), revoked=revoked)
 
-    return _exchange(redis or connect(settings), folder, with_revocations).number
+    # a revoked signer's policy is good enough to keep its revocations, but not to take clients from
+    return _exchange(redis or connect(settings), folder, with_revocations, distrusted=frozenset(folder.revoked())).number
 
 
-def _exchange(client: redis_py.Redis, folder: CaFolder, build: Callable[[Policy | None], Policy]) -> Policy:
+def _exchange(
+    client: redis_py.Redis,
+    folder: CaFolder,
+    build: Callable[[Policy | None], Policy],
+    distrusted: frozenset[str] = frozenset(),
+) -> Policy:
     """Replaces the published snapshot by one built on it; starts over when somebody else was faster."""
     try:
         with client.pipeline(transaction=True) as pipe:
             for _ in range(_ATTEMPTS):
                 pipe.watch(POLICY, POLICY_NUMBER)  # type: ignore[no-untyped-call]
-                policy = build(_verified(pipe.get(POLICY), folder))
+                policy = build(_verified(pipe.get(POLICY), folder, distrusted))
                 pipe.multi()
                 pipe.set(POLICY, sign(policy, folder.signer()))
                 pipe.set(POLICY_NUMBER, policy.number)
@@ -138,11 +144,11 @@ def _locked_number() -> int:
     return _number() - 1
 
 
-def _verified(snapshot: object, folder: CaFolder) -> Policy | None:
+def _verified(snapshot: object, folder: CaFolder, distrusted: frozenset[str] = frozenset()) -> Policy | None:
     if not isinstance(snapshot, bytes):
         return None
     try:
-        return verify(snapshot, folder.ca.certificate)
+        return verify(snapshot, folder.ca.certificate, revoked=distrusted)
     except Refused as error:
         _log.error("what Redis has as policy is not ours and is replaced", error=str(error))
         return None

@@ -61,7 +61,7 @@ def exclusive(path: Path) -> Iterator[None]:
     Raises:
         Conflict: somebody else has held it for ten seconds.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # SQLite's lock is the same on every system and is released when its holder dies
     with closing(sqlite3.connect(path.with_name(path.name + ".lock"), timeout=10, isolation_level=None)) as lock:
         try:
