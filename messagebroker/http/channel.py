@@ -1,0 +1,286 @@
+"""One connection: waitress' channel with TLS in it, deadlines, and an orderly end.
+
+The I/O thread reads, parses and closes; a worker thread runs one request at a time and writes its answer. Both meet in
+`SecureSocket`, which has a lock, and in waitress' `requests` list, which has another.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+
+from messagebroker.http import handshake
+from messagebroker.http.limits import Transfer
+from messagebroker.http.parser import Parser, RequestTimeout
+from messagebroker.http.secure import Ended, SecureSocket
+from messagebroker.http.tasks import ProblemTask, Task
+
+if TYPE_CHECKING:
+    from messagebroker.http.server import Server
+
+HIGH_WATER = 1024 * 1024
+"""Bytes of an answer that may wait for a slow reader before the thread that writes it waits too."""
+
+_PIECE = 256 * 1024  # of an answer, sealed at once
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection from its first byte to its last."""
+
+    parser_class = Parser
+    task_class = Task
+    error_task_class = ProblemTask
+
+    request: Parser | None
+    connected: bool
+    will_close: bool
+
+    def __init__(self, server: Server, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        self.secure = SecureSocket(sock, server.tls.current)
+        self.established = False
+        self.lingering = False  # our side is closed; what still arrives is thrown away
+        self.watched = 0  # the events that the I/O thread waits for
+        self.incoming: Transfer | None = None  # the request body that is arriving
+        self.outgoing: Transfer | None = None  # the answer that the peer has not taken yet
+        self.outgoing_from = 0  # `secure.sent` when it began to wait
+        self.deadline = time.monotonic() + server.limits.handshake_seconds
+        self.environ: dict[str, Any] = {}
+        super().__init__(server, sock, address, server.adjustments, map=server.channels)
+
+    # the I/O thread
+
+    def readable(self) -> bool:
+        """True while the next request may be read: not before the answer to the one at hand is out."""
+        return self.lingering or not (self.will_close or self.close_when_flushed or self.requests or self.secure.unsent)
+
+    def writable(self) -> bool:
+        """True while there is something to send."""
+        return bool(self.secure.unsent)
+
+    def handle_read(self) -> None:
+        """Takes in what arrived."""
+        if self.lingering:
+            if not self.secure.discard():
+                self.handle_close()
+            return
+        try:
+            data = self.secure.receive() if self.established else self._shake_hands()
+        except Ended:
+            self._ended()
+        except ssl.SSLError as error:
+            self._failed(error)
+        except OSError:
+            self._ended()
+        else:
+            if data:
+                self.received(data)
+                self._set_deadline()
+
+    def _shake_hands(self) -> bytes:
+        if not self.secure.handshake():
+            return b""
+        self.established = True
+        self.deadline = time.monotonic() + self.server.limits.header_seconds
+        certificate = self.secure.certificate()
+        peer, problem = handshake.identify(certificate) if certificate else (None, None)
+        if peer is None:
+            self.adj = self.server.anonymous_adjustments
+        self.environ = {
+            **self.server.environ,
+            "REMOTE_ADDR": self.addr[0],
+            "REMOTE_HOST": self.addr[0],
+            "REMOTE_PORT": str(self.addr[1]),
+            "messagebroker.peer": peer,
+            "messagebroker.peer_problem": problem,
+        }
+        return self.secure.leftover()
+
+    def _ended(self) -> None:
+        if not self.established:
+            self.server.refusals.record(handshake.GONE, self.addr[0])
+        self.handle_close()
+
+    def _failed(self, error: ssl.SSLError) -> None:
+        if not self.established:
+            self.server.refusals.record(handshake.reason_of(error), self.addr[0], handshake.detail_of(error))
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.linger()  # so that the alert arrives before the reset that unread bytes would cause
+        else:
+            self.handle_close()
+
+    def _set_deadline(self) -> None:
+        """After bytes arrived: until when must there be more of them?"""
+        request = self.request
+        if request is None:  # complete, and being served or about to be
+            self._rest(time.monotonic())
+        elif request.headers_finished:
+            if self.incoming is None:
+                self.incoming = Transfer()
+            self.incoming.moved = request.body_bytes_received
+        elif not request.begun:
+            request.begun = True
+            self.deadline = time.monotonic() + self.server.limits.header_seconds
+
+    def _rest(self, now: float) -> None:
+        """Nothing is expected from the peer just now; its time starts again."""
+        limits = self.server.limits
+        self.incoming = None
+        self.deadline = now + (limits.idle_seconds if self.request is None else limits.header_seconds)
+
+    def check(self, now: float) -> None:
+        """Called a few times a second: ends what takes too long."""
+        if self.outgoing is not None:
+            self.outgoing.moved = self.secure.sent - self.outgoing_from
+            if self.outgoing.trickles(self.server.limits, now):
+                self.handle_close()
+        elif self.requests:
+            self._rest(now)  # the application may take its time
+        elif self.incoming is not None:
+            fault = self.incoming.fault(self.server.limits, now)
+            if fault:
+                self._give_up(f"its body {fault}")
+        elif now > self.deadline:
+            self._out_of_time()
+
+    def _out_of_time(self) -> None:
+        if self.lingering:
+            self.handle_close()
+        elif not self.established:
+            self.server.refusals.record(handshake.TIMEOUT, self.addr[0])
+            self.handle_close()
+        elif self.request is not None:
+            self._give_up(f"its header took longer than {self.server.limits.header_seconds:g} s")
+        else:
+            self.linger()
+
+    def _give_up(self, why: str) -> None:
+        """Answers a request that did not arrive in time."""
+        with self.requests_lock:
+            request, self.request, self.incoming = self.request, None, None
+            assert request is not None
+            request.fail(RequestTimeout(why))
+            self.requests.append(request)
+        self.server.add_task(self)
+
+    def attend(self) -> None:
+        """Called by the I/O thread after a worker asked for it (and after anything happened to the channel)."""
+        if self.secure.unsent:
+            self._flush()
+        if self.will_close:
+            self.handle_close()
+        elif self.close_when_flushed and not self.secure.unsent:
+            self.linger()
+
+    handle_write = attend
+
+    def _flush(self) -> None:
+        try:
+            self.secure.flush()
+        except OSError:
+            self.will_close = True
+        with self.outbuf_lock:
+            if self.secure.unsent and not self.will_close:
+                if self.outgoing is None:
+                    self.outgoing, self.outgoing_from = Transfer(), self.secure.sent
+            else:
+                self.outgoing = None
+            if self.will_close:
+                self.connected = False
+            self.outbuf_lock.notify_all()
+
+    def linger(self) -> None:
+        """Closes our side, and for a moment throws away what the peer still sends.
+
+        Closing for good at once would answer bytes under way with a reset, and a reset makes the peer lose what it has
+        not read yet: the answer that says why.
+        """
+        if self.lingering or not self.connected:
+            return
+        self.lingering = True
+        self.incoming = self.request = None
+        self.deadline = time.monotonic() + self.server.limits.linger_seconds
+        self.secure.say_goodbye()
+
+    def handle_close(self) -> None:
+        """Closes for good."""
+        if not self.is_open():
+            return
+        with self.outbuf_lock:
+            self.connected = False
+            self.outgoing = None
+            self.outbuf_lock.notify_all()
+        self.server.forget(self)
+        with self.secure.lock:  # no worker is in the middle of a send: its bytes would go to the number's next owner
+            self.close()
+
+    def hang_up(self) -> None:
+        """Closes an idle connection."""
+        if self.established and not self.lingering:
+            self.secure.say_goodbye()
+        self.handle_close()
+
+    def is_open(self) -> bool:
+        """False once the socket is closed."""
+        return self._fileno is not None
+
+    def is_idle(self) -> bool:
+        """True when no request is in hand or half read, and no answer on its way."""
+        return not (self.requests or self.request or self.secure.unsent or self.lingering)
+
+    def wants_end(self) -> bool:
+        """True when the connection is to be closed."""
+        return bool(self.will_close or self.close_when_flushed)
+
+    # a worker thread
+
+    def write_soon(self, data: bytes) -> int:
+        """Sends a piece of an answer; waits while the peer is too slow to take what is already waiting."""
+        if not isinstance(data, bytes):  # wsgi.file_wrapper
+            while piece := data.get(_PIECE, True):
+                self.write_soon(piece)
+            return 0
+        for start in range(0, len(data), _PIECE):
+            if not self.connected:
+                raise ClientDisconnected
+            try:
+                self.secure.send(data if len(data) <= _PIECE else data[start : start + _PIECE])
+            except OSError as error:
+                self.will_close = True
+                raise ClientDisconnected from error
+            if self.secure.unsent > HIGH_WATER:
+                self._wait_for_reader()
+        return len(data)
+
+    def _wait_for_reader(self) -> None:
+        with self.outbuf_lock:
+            while self.connected and self.secure.unsent > HIGH_WATER:
+                self.server.ask_attention(self)
+                self.outbuf_lock.wait(1.0)
+
+    def send_continue(self) -> None:
+        """Tells the peer to go on with the body. In the I/O thread, or in a worker's between two requests."""
+        assert self.request is not None
+        self.request.expect_continue = False
+        self.sent_continue = True
+        try:
+            self.secure.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except OSError:
+            self.will_close = True
+
+    def service(self) -> None:
+        """Serves the first of the requests that wait."""
+        try:
+            super().service()
+        except BaseException:
+            self.will_close = True
+            self.server.ask_attention(self)
+            raise
+        if self.will_close or self.close_when_flushed or self.secure.unsent or not self.watched:
+            self.server.ask_attention(self)
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """waitress' buffers are not in use; `write_soon` waits by itself."""

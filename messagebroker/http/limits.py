@@ -1,0 +1,125 @@
+"""What a peer may take: time, pace and connections."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Any
+
+from messagebroker.ops import metrics
+from messagebroker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RATE_GRACE_SECONDS = 5.0
+"""How long a transfer may take before its rate counts."""
+
+IDLE_SECONDS = 120.0
+"""How long a connection may wait for its next request."""
+
+LINGER_SECONDS = 2.0
+"""How long a closed connection still takes in what was under way, so that the peer gets to read the answer."""
+
+ANONYMOUS_BODY_BYTES = 64 * 1024
+"""The longest request body of a peer without a certificate: a login fits, filling the memory does not."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The numbers of one server."""
+
+    handshake_seconds: float
+    header_seconds: float
+    body_seconds: float
+    min_body_rate: int
+    max_connections: int
+    max_connections_per_address: int
+    idle_seconds: float = IDLE_SECONDS
+    linger_seconds: float = LINGER_SECONDS
+    rate_grace_seconds: float = RATE_GRACE_SECONDS
+
+    @classmethod
+    def of(cls, settings: Settings, *, windows: bool) -> Limits:
+        """As configured; Windows' select takes 512 sockets, of which the listeners and the waker need some."""
+        return cls(
+            handshake_seconds=settings.handshake_seconds,
+            header_seconds=settings.header_seconds,
+            body_seconds=settings.body_seconds,
+            min_body_rate=settings.min_body_rate,
+            max_connections=min(settings.max_connections, 480) if windows else settings.max_connections,
+            max_connections_per_address=settings.max_connections_per_address,
+        )
+
+
+class Transfer:
+    """A body on its way in, or an answer on its way out: has it taken too long, or does it trickle?"""
+
+    __slots__ = ("moved", "started")
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.moved = 0
+
+    def fault(self, limits: Limits, now: float) -> str | None:
+        """What is wrong with it now, if anything."""
+        if now - self.started > limits.body_seconds:
+            return f"took longer than {limits.body_seconds:g} s"
+        if self.trickles(limits, now):
+            return f"came slower than {limits.min_body_rate} bytes a second"
+        return None
+
+    def trickles(self, limits: Limits, now: float) -> bool:
+        """True when it is under the minimum rate."""
+        elapsed = now - self.started
+        return elapsed > limits.rate_grace_seconds and self.moved < elapsed * limits.min_body_rate
+
+
+class Refusals:
+    """Counts connections that ended in or before the handshake, and logs each; a flood is logged by number."""
+
+    LINES_PER_SECOND = 20
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second = 0
+        self._lines = 0
+        self._untold: Counter[str] = Counter()
+
+    def record(self, reason: str, address: str, detail: str = "") -> None:
+        """One connection from `address` was refused."""
+        metrics.TLS_REFUSED.labels(reason).inc()
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._lines = second, 0
+            self.tell()
+        self._lines += 1
+        if self._lines > self.LINES_PER_SECOND:
+            self._untold[reason] += 1
+            return
+        log.warning("refused a connection from %s: %s%s", address, reason, f" ({detail})" if detail else "")
+
+    def tell(self) -> None:
+        """Logs the sum of what was not logged one by one."""
+        if self._untold:
+            told = ", ".join(f"{reason} {count}" for reason, count in sorted(self._untold.items()))
+            self._untold.clear()
+            log.warning("refused more connections than are logged one by one: %s", told)
+
+
+def plain_address(address: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The address with IPv4 written as IPv4, also on a socket that takes both."""
+    host = address[0]
+    return (host.removeprefix("::ffff:"), *address[1:]) if host.startswith("::ffff:") and "." in host else address
+
+
+@lru_cache(maxsize=4096)
+def group_of(host: str) -> str:
+    """Whose connections count together: one IPv4 address, or one IPv6 network of 64 bits, for a host has all of those."""
+    if ":" not in host:
+        return host
+    return str(ip_network(f"{host.partition('%')[0]}/64", strict=False))
