@@ -1,1 +1,6 @@
-"""Dramatiq: the broker first (periodiq's options need its middleware), then one actor family a file."""
+"""Dramatiq: the broker, the actors, the worker and the scheduler.
+
+The broker comes first: actors with periodiq's options can be declared only after it has periodiq's middleware.
+"""
+
+from messagebroker.actors import broker as broker

@@ -1,0 +1,60 @@
+"""Wakes consumers: one thread a process listens where enqueueing publishes, so that idle workers need not poll."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import redis
+
+from messagebroker.ops.redis_client import WAKE
+
+log = logging.getLogger(__name__)
+
+
+class Wake:
+    """An Event for each queue; all of them are set after a gap, for what was published in it was not heard."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._events: dict[str, threading.Event] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def event(self, queue: str) -> threading.Event:
+        """Set whenever the queue may have something; the listening begins with the first one asked for."""
+        found = self._events.setdefault(queue, threading.Event())
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
+            self._thread.start()
+        return found
+
+    def stop(self) -> None:
+        """Ends the thread within a second."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(2)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except redis.RedisError as error:
+                log.debug("not listening for a second: %s", error)
+                self._stop.wait(1)
+
+    def _listen(self) -> None:
+        with self._client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(WAKE)
+            self._wake_all()
+            while not self._stop.is_set():
+                message = channel.get_message(timeout=1.0)
+                if message is not None:
+                    event = self._events.get(message["data"].decode())
+                    if event is not None:
+                        event.set()
+
+    def _wake_all(self) -> None:
+        for event in list(self._events.values()):
+            event.set()

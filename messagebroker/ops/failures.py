@@ -1,0 +1,92 @@
+"""Records set aside: the database refused them, or they killed their worker. Sealed, readable, retryable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+from messagebroker.db.connection import connected
+from messagebroker.db.models import IngestFailure
+from messagebroker.db.writing import writing
+from messagebroker.errors import NotFound
+from messagebroker.ops import clock, ids
+from messagebroker.ops.clock import from_micros
+from messagebroker.ops.records import Record, SealedKey, decode_call, encode_kept
+from messagebroker.ops.store import Stored, store
+
+UNKNOWN_CLIENT = "unknown"
+
+
+def set_aside(record: Record, key: SealedKey | None, error: str) -> None:
+    """Keeps one record that cannot be stored. Doing it twice keeps it once."""
+    try:
+        accepted_at = from_micros(record.accepted_at)
+    except (ValueError, OverflowError):  # what is wrong with the record may be just this
+        accepted_at = clock.now()
+    _keep(record.id, record.client, accepted_at, error, encode_kept(record, key))
+
+
+def set_aside_unread(call: bytes, error: str) -> None:
+    """Keeps the bytes of a call that cannot be read, under an id made from them."""
+    _keep(hashlib.sha256(call).digest()[:16], UNKNOWN_CLIENT, clock.now(), error, call)
+
+
+def _keep(failure_id: bytes, client: str, accepted_at: datetime, error: str, data: bytes) -> None:
+    with writing():
+        IngestFailure.insert(
+            id=failure_id[:16].ljust(16, b"\0"),
+            client_id=client.encode("ascii", "replace").decode()[:63],
+            accepted_at=accepted_at,
+            failed_at=clock.now(),
+            error=error[:4000],
+            record=data,
+        ).on_conflict_ignore().execute()
+
+
+def count() -> int:
+    """How many there are."""
+    with connected():
+        return int(IngestFailure.select().count())
+
+
+def newest(limit: int = 100) -> list[IngestFailure]:
+    """The latest ones, without their bytes."""
+    columns = (
+        IngestFailure.id,
+        IngestFailure.client_id,
+        IngestFailure.accepted_at,
+        IngestFailure.failed_at,
+        IngestFailure.error,
+    )
+    with connected():
+        return list(IngestFailure.select(*columns).order_by(IngestFailure.failed_at.desc()).limit(limit))
+
+
+def all_ids() -> list[bytes]:
+    """Of every failure, oldest first."""
+    with connected():
+        return [bytes(failure.id) for failure in IngestFailure.select(IngestFailure.id).order_by(IngestFailure.failed_at)]
+
+
+def retry(failure_ids: Iterable[bytes]) -> Stored:
+    """Stores the records again; those that succeed are failures no more.
+
+    Raises:
+        NotFound: for an id that is none.
+        ValueError, peewee.PeeweeException: the record is refused again, and stays.
+    """
+    total = Stored()
+    for failure_id in failure_ids:
+        with writing():
+            failure = IngestFailure.get_or_none(IngestFailure.id == failure_id)
+        if failure is None:
+            raise NotFound(f"no failed record has the id {ids.text(failure_id)}; `messagebroker queue failures` lists them")
+        call = decode_call(bytes(failure.record))
+        found = store(call.records, {key.id: key for key in call.keys}, now=clock.now())
+        with writing():
+            failure.delete_instance()
+        total.stored += found.stored
+        total.duplicates += found.duplicates
+        total.aliased += found.aliased
+    return total

@@ -1,0 +1,207 @@
+"""Accepted records become rows: each exactly once, whatever is delivered twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import peewee as pw
+
+from messagebroker.db.bulk import insert, literals
+from messagebroker.db.connection import error_number, is_mysql
+from messagebroker.db.models import DataKey, Message, MessageAlias
+from messagebroker.db.writing import writing
+from messagebroker.ops.clock import from_micros, micros
+from messagebroker.ops.records import Record, SealedKey
+
+_DUPLICATE_ENTRY = 1062
+_ATTEMPTS = 5
+_CHUNK = 500
+
+_HEAD = (
+    "INSERT INTO messages (id, client_id, topic, priority, status, created_at, stored_at, due_at, expires_at, routed, "
+    "attempts, size, sender_hash, idempotency_key, correlation_id, traceparent, data_key_id, payload) VALUES "
+)
+
+_KEY_SECONDS = 60.0
+_known_keys: dict[bytes, float] = {}
+"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row."""
+
+
+@dataclass(kw_only=True)
+class Stored:
+    """What became of the records of one `store`."""
+
+    stored: int = 0
+    duplicates: int = 0  # were there already
+    aliased: int = 0  # later copies under an idempotency key
+    statuses: dict[str, int] = field(default_factory=dict)  # of the stored ones
+
+
+def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: datetime) -> Stored:
+    """Writes the records and the data keys that they name, in one transaction.
+
+    Args:
+        records: from one or many calls; ids may repeat, and may be stored already.
+        keys: at least the data keys that the records name.
+        now: decides what is scheduled or expired; the database's time where records have such times.
+
+    Raises:
+        Unavailable: the database does not answer; nothing or everything is stored, and repeating it is safe.
+        ValueError: a record that cannot be a row. Nothing is stored.
+        peewee.DataError, peewee.IntegrityError: the database refuses one of the rows. Nothing is stored.
+    """
+    moment = micros(now)
+    try:
+        with writing():
+            _write_keys(records, keys, moment)
+            statuses = _write_rows(records, moment)
+        _remember_keys(records)
+        return Stored(stored=len(records), statuses=statuses)
+    except pw.IntegrityError as error:
+        if not _is_duplicate(error):
+            raise
+    return _store_what_is_new(records, keys, moment)
+
+
+def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
+    """The slow way, after a duplicate: looks first. Another worker may store the same meanwhile, so it may look again."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with writing():
+                news, aliases = _sort_out(records)
+                _write_keys(news, keys, moment)
+                statuses = _write_rows(news, moment)
+                _write_aliases(aliases, moment)
+            _remember_keys(news)
+            repeated = len(records) - len(news) - len(aliases)
+            return Stored(stored=len(news), duplicates=repeated, aliased=len(aliases), statuses=statuses)
+        except pw.IntegrityError as error:
+            if not _is_duplicate(error) or attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _sort_out(records: list[Record]) -> tuple[list[Record], dict[bytes, bytes]]:
+    """Which records are new, and which ids are later copies of which message."""
+    ids = [record.id for record in records]
+    seen = _present(Message.id, ids) | _present(MessageAlias.id, ids)
+    named = [record.idempotency_key for record in records if record.idempotency_key is not None]
+    first_of = _messages_by_key(named)
+    news: list[Record] = []
+    aliases: dict[bytes, bytes] = {}
+    for record in records:
+        if record.id in seen:
+            continue
+        seen.add(record.id)
+        first = first_of.setdefault(record.idempotency_key, record.id) if record.idempotency_key else record.id
+        if first == record.id:
+            news.append(record)
+        else:
+            aliases[record.id] = first
+    return news, aliases
+
+
+def _present(column: pw.Field, values: list[bytes]) -> set[bytes]:
+    return {bytes(found) for part in _chunks(values) for (found,) in _rows(column.model.select(column).where(column << part))}
+
+
+def _messages_by_key(values: list[bytes]) -> dict[bytes | None, bytes]:
+    column = Message.idempotency_key
+    return {
+        bytes(key): bytes(first)
+        for part in _chunks(values)
+        for key, first in _rows(Message.select(column, Message.id).where(column << part))
+    }
+
+
+def _rows(query: Any) -> list[tuple[Any, ...]]:
+    return list(query.tuples())
+
+
+def _chunks(values: list[bytes]) -> Iterator[list[bytes]]:
+    return (values[at : at + _CHUNK] for at in range(0, len(values), _CHUNK))
+
+
+def _write_rows(records: Iterable[Record], moment: int) -> dict[str, int]:
+    rows: list[str] = []
+    statuses: dict[str, int] = {}
+    text, once, instant = literals().text, literals().once, literals().moment
+    stored_at = instant(moment)
+    for r in records:
+        status, due_at, expires_at = "delivered", "NULL", "NULL"
+        if r.deliver_at is not None or r.expires_at is not None:
+            if r.expires_at is not None:
+                expires_at = instant(r.expires_at)
+            if r.expires_at is not None and r.expires_at <= moment:
+                status = "expired"
+            elif r.deliver_at is not None and r.deliver_at > moment:
+                status, due_at = "scheduled", instant(r.deliver_at)
+        statuses[status] = statuses.get(status, 0) + 1
+        if len(r.id) != 16 or len(r.data_key_id) != 16:  # the column would pad a shorter one in silence
+            raise ValueError("an id and a data key's id have 16 bytes")
+        rows.append(
+            f"(X'{r.id.hex()}',{text(r.client)},{text(r.topic)},{r.priority:d},'{status}',{instant(r.accepted_at)},{stored_at},"
+            f"{due_at},{expires_at},0,0,{r.size:d},{_hex(r.sender_hash, 16)},{_hex(r.idempotency_key, 20)},"
+            f"{'NULL' if r.correlation_id is None else once(r.correlation_id)},"
+            f"{'NULL' if r.traceparent is None else once(r.traceparent)},X'{r.data_key_id.hex()}',X'{r.sealed.hex()}')"
+        )
+    insert(_HEAD, rows)
+    return statuses
+
+
+def _hex(value: bytes | None, length: int) -> str:
+    if value is None:
+        return "NULL"
+    if len(value) != length:
+        raise ValueError(f"a hash or key has {len(value)} bytes instead of {length}")
+    return f"X'{value.hex()}'"
+
+
+def _write_aliases(aliases: Mapping[bytes, bytes], moment: int) -> None:
+    rows = [{"id": later, "message": first, "created_at": from_micros(moment)} for later, first in aliases.items()]
+    if rows:
+        MessageAlias.insert_many(rows).execute()
+
+
+# data keys
+
+
+def _write_keys(records: Iterable[Record], keys: Mapping[bytes, SealedKey], moment: int) -> None:
+    named = {record.data_key_id for record in records}
+    missing = named - keys.keys()
+    if missing:
+        raise ValueError(f"the call lacks the data key {min(missing).hex()} that its records name")
+    old = time.monotonic() - _KEY_SECONDS
+    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named) if _known_keys.get(key_id, old) <= old]
+    if rows:
+        target = {} if is_mysql() else {"conflict_target": [DataKey.id]}
+        DataKey.insert_many(rows).on_conflict(preserve=[DataKey.last_seen_at], **target).execute()
+
+
+def _key_row(key: SealedKey, moment: int) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "master_key_id": key.master_key_id,
+        "sealed": key.sealed,
+        "created_at": from_micros(key.created_at),
+        "last_seen_at": from_micros(moment),
+    }
+
+
+def _remember_keys(records: Iterable[Record]) -> None:
+    """Only after the commit: a key that was rolled back must be written again."""
+    if len(_known_keys) > 10_000:
+        _known_keys.clear()
+    now = time.monotonic()
+    old = now - _KEY_SECONDS
+    for key_id in {record.data_key_id for record in records}:
+        if _known_keys.get(key_id, old) <= old:
+            _known_keys[key_id] = now
+
+
+def _is_duplicate(error: pw.IntegrityError) -> bool:
+    return error_number(error) == _DUPLICATE_ENTRY or "UNIQUE constraint failed" in str(error)
