@@ -6,6 +6,7 @@ so that no server outlives a supervisor that was killed, on any system.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -21,8 +22,9 @@ def main(command: list[str]) -> int:
 
 
 def _end_with_stdin(child: subprocess.Popen[bytes]) -> None:
+    descriptor = sys.stdin.fileno()
     try:
-        while sys.stdin.buffer.read(4096):
+        while os.read(descriptor, 4096):  # not sys.stdin: a daemon thread holding its lock aborts the interpreter's end
             continue
     finally:
         child.terminate()

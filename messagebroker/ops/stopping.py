@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -38,8 +39,9 @@ def _install(stop: threading.Event) -> None:
 def _wait_for_end_of_stdin(stop: threading.Event) -> None:
     if sys.stdin is None:
         return
+    descriptor = sys.stdin.fileno()
     try:
-        while sys.stdin.buffer.read(4096):
+        while os.read(descriptor, 4096):  # not sys.stdin: a daemon thread holding its lock aborts the interpreter's end
             continue
     finally:
         stop.set()

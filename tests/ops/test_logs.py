@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from messagebroker.ops import logs
+from messagebroker.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, hook = list(root.handlers), root.level, threading.excepthook
+    yield
+    for handler in list(root.handlers):
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level, threading.excepthook = handlers, level, hook
+    structlog.reset_defaults()
+
+
+def lines(settings: Settings, name: str = "proxy.log") -> list[dict[str, object]]:
+    text = (settings.data_dir / "logs" / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_lines_are_json_in_the_file_of_the_role(settings: Settings) -> None:
+    logs.configure(settings, "proxy", console=False)
+    structlog.get_logger("a.b").info("accepted", messages=3)
+    logging.getLogger("c").warning("of %s", "a library")
+    first, second = lines(settings)
+    assert (first["event"], first["messages"], first["role"], first["level"], first["logger"]) == (
+        "accepted",
+        3,
+        "proxy",
+        "info",
+        "a.b",
+    )
+    assert str(first["timestamp"]).endswith("Z")
+    assert (second["event"], second["level"]) == ("of a library", "warning")
+
+
+def test_each_process_of_a_role_has_its_own_file(settings: Settings) -> None:
+    logs.configure(settings, "worker", console=False, instance=2)
+    structlog.get_logger().info("here")
+    assert lines(settings, "worker-2.log")
+
+
+def test_secrets_are_masked(settings: Settings) -> None:
+    logs.configure(settings, "proxy", console=False)
+    log = structlog.get_logger()
+    log.info("x", password="hunter2", access_token="hunter2", url="redis://:hunter2@host:1/0", jwt_secret="hunter2")
+    log.info("Authorization: Bearer hunter2.hunter2", dsn="mysql://me:hunter2@db/x")
+    try:
+        raise ValueError("cannot open mysql://me:hunter2@db/x")
+    except ValueError:
+        log.exception("failed")
+    text = (settings.data_dir / "logs" / "proxy.log").read_text(encoding="utf-8")
+    assert "hunter2" not in text
+    assert "redis://:***@host:1/0" in text
+    assert "cannot open mysql://me:***@db/x" in text
+
+
+def test_an_error_that_ends_a_thread_is_logged(settings: Settings) -> None:
+    logs.configure(settings, "proxy", console=False)
+    thread = threading.Thread(target=lambda: 1 / 0, name="doomed")
+    thread.start()
+    thread.join()
+    (line,) = lines(settings)
+    assert line["event"] == "thread doomed ended by an error"
+    assert "ZeroDivisionError" in str(line["exception"])
+
+
+def test_without_a_log_folder_everything_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(load({"LOG_FILE_PATH": ""}, data_dir=tmp_path), "proxy", console=False)
+    structlog.get_logger().warning("seen")
+    assert json.loads(capsys.readouterr().err)["event"] == "seen"
+    assert not (tmp_path / "logs").exists()

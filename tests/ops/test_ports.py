@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from support.servers import free_port
+
+from messagebroker.errors import Conflict
+from messagebroker.ops import ports
+from messagebroker.settings import load
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        settings = load(
+            {},
+            data_dir=tmp_path,
+            proxy_port=port,
+            main_server_port=free_port(),
+            portal_port=free_port(),
+            metrics_port=free_port(),
+        )
+        with pytest.raises(Conflict) as caught:
+            ports.require_free(settings)
+        assert f"port {port} of proxy is taken by" in str(caught.value)
+        assert f"(pid {os.getpid()})" in str(caught.value)
+        assert "PROXY_PORT" in str(caught.value)
+    ports.require_free(settings)
+
+
+def test_a_free_port_has_no_holder() -> None:
+    assert ports.holder(free_port()) is None
