@@ -24,6 +24,7 @@ from messagebroker.ops.archive import Archive, Manifest, Progress, Writer, silen
 from messagebroker.settings import Settings
 
 _NAME = re.compile(r"(backup|before_restore)_\d{8}_\d{6}\.zip")
+_ABANDONED_SECONDS = 24 * 3600
 BACKUP = "backup"
 BEFORE_RESTORE = "before_restore"
 """What the name of a copy begins with that `backup restore` makes of the database it is about to replace."""
@@ -110,10 +111,18 @@ def _new_path(settings: Settings, prefix: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(f"BACKUP_DIR {folder} cannot be made: {error}") from error
+    _remove_remains(folder)
     moment = clock.now().astimezone(ZoneInfo(settings.schedule_timezone))
     while (path := folder / f"{prefix}_{moment:%Y%m%d_%H%M%S}.zip").exists():
         moment += timedelta(seconds=1)
     return path
+
+
+def _remove_remains(folder: Path) -> None:
+    """Of backups whose process was killed."""
+    for path in folder.glob("*.zip.partial"):
+        if clock.now().timestamp() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _database(settings: Settings, writer: Writer, progress: Progress) -> Callable[[str | None], Manifest]:

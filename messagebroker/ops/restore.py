@@ -67,11 +67,11 @@ def restore(
         Unavailable: the database failed meanwhile; the sentence says what state it is in.
     """
     with Restore(settings, path, recovery_key, progress) as work:
-        if work.plan.running and not force:
-            raise Refused(f"{', '.join(work.plan.running)} still run; stop all roles first (or say --force)")
+        if not force:
+            work.refuse_running()
         if not confirm(work.plan):
             raise Refused("nothing was changed")
-        return work.carry_out(actor, force=force)
+        return work.carry_out(actor, progress, force=force)
 
 
 class Restore:
@@ -98,8 +98,18 @@ class Restore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._archive.__exit__(kind, error, trace)
 
-    def carry_out(self, actor: str, *, force: bool = False) -> Restored:
+    def refuse_running(self) -> None:
+        """Roles would go on with what they remember of the replaced database.
+
+        Raises:
+            Refused: some still run.
+        """
+        if self.plan.running:
+            raise Refused(f"{', '.join(self.plan.running)} still run; stop all roles first (or say --force)")
+
+    def carry_out(self, actor: str, progress: Progress = silent, *, force: bool = False) -> Restored:
         """Does what the plan says."""
+        self._progress = progress
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         aside = self._keep_database(force)
         revoked = tables.revoked_certificates()
