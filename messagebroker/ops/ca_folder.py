@@ -6,6 +6,7 @@ It is complete by itself: the database mirrors it, so that issuing and revoking 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -17,7 +18,7 @@ from cryptography import x509
 
 from messagebroker.errors import BrokerError, ConfigurationError, Refused
 from messagebroker.ops import clock, pki
-from messagebroker.ops.identity import POLICY_SIGNER, Kind, peer_of_certificate
+from messagebroker.ops.identity import POLICY_SIGNER, Kind, peer_of_certificate, serial_of
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
 from messagebroker.settings import Settings
 
@@ -55,7 +56,7 @@ class Issued:
         return (self.not_after - clock.now()).days
 
 
-class _Revocation(msgspec.Struct, frozen=True):
+class Revocation(msgspec.Struct, frozen=True):
     """What SERIAL.revoked holds."""
 
     at: datetime
@@ -111,7 +112,7 @@ class CaFolder:
         except BrokerError:
             return self.new_signer()
         near_end = found.certificate.not_valid_after_utc - clock.now() < _SIGNER_RENEWAL
-        revoked = self._revocation(peer_of_certificate(found.certificate).serial) is not None
+        revoked = serial_of(found.certificate) in self.revoked()
         return self.new_signer() if near_end or revoked else found
 
     def new_signer(self) -> pki.Pair:
@@ -133,37 +134,37 @@ class CaFolder:
         """Keeps that a certificate is revoked; the first reason stays."""
         path = self._revocation_path(serial)
         if not path.exists():
-            write_public(path, msgspec.json.encode(_Revocation(at, reason)))
+            write_public(path, msgspec.json.encode(Revocation(at, reason)))
 
-    def issued(self) -> list[Issued]:
-        """Every certificate of this CA, oldest first."""
-        found = [self._read(path) for path in sorted((self.path / "issued").glob("*.crt"))]
+    def issued(self, *, but: Collection[str] = ()) -> list[Issued]:
+        """Certificates of this CA, oldest first, without reading those whose serials are in `but`."""
+        found = [self._read(path) for path in (self.path / "issued").glob("*.crt") if path.stem not in but]
         return sorted(found, key=lambda issued: (issued.not_before, issued.serial))
 
-    def revoked(self) -> dict[str, datetime]:
-        """Serials of all revocations recorded here, with their times."""
+    def revoked(self) -> frozenset[str]:
+        """Serials of everything that was revoked here."""
         serials = (path.stem for path in (self.path / "issued").glob("*.revoked"))
-        found = ((serial, self._revocation(serial)) for serial in serials if _SERIAL.fullmatch(serial))
-        return {serial: revocation.at for serial, revocation in found if revocation is not None}
+        return frozenset(serial for serial in serials if _SERIAL.fullmatch(serial))
+
+    def revocation(self, serial: str) -> Revocation | None:
+        """When and why a certificate was revoked, None when it was not."""
+        path = self._revocation_path(serial)
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Revocation)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError:  # damaged, but somebody did revoke it
+            return Revocation(datetime.fromtimestamp(path.stat().st_mtime, UTC), "unreadable record")
 
     def _read(self, path: Path) -> Issued:
         try:
             issued = describe(pki.load_certificate(path.read_bytes()))
         except BrokerError as error:
             raise ConfigurationError(f"{path}: {error}; bring it back from a backup") from error
-        revocation = self._revocation(issued.serial)
+        revocation = self.revocation(issued.serial)
         if revocation is None:
             return issued
         return replace(issued, revoked_at=revocation.at, revoked_reason=revocation.reason)
-
-    def _revocation(self, serial: str) -> _Revocation | None:
-        path = self._revocation_path(serial)
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=_Revocation)
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError:  # damaged, but somebody did revoke it
-            return _Revocation(datetime.fromtimestamp(path.stat().st_mtime, UTC), "unreadable record")
 
     def _revocation_path(self, serial: str) -> Path:
         return self.path / "issued" / f"{serial}.revoked"

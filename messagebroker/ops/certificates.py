@@ -74,18 +74,18 @@ def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | 
 
     Raises:
         NotFound: the holder never had one.
-        Refused: its newest one was revoked.
+        Refused: all of them were revoked.
     """
     if name == POLICY_SIGNER:
         raise Refused("the policy signer renews itself; `messagebroker certs revoke policy` replaces it")
-    newest = show(settings, name)[-1]
-    if newest.status == "revoked":
+    trusted = [one for one in show(settings, name) if one.status != "revoked"]
+    if not trusted:
         raise Refused(
-            f"the newest certificate of {name} was revoked; if it shall come back, move its files away and"
+            f"every certificate of {name} was revoked; if it shall come back, move its files away and"
             f" `messagebroker certs issue {name}`"
         )
     files = _Files(out or settings.path(settings.certs_dir), name)
-    return _made(settings, newest.kind, newest.domains, days, files, overwrite=True)
+    return _made(settings, trusted[-1].kind, trusted[-1].domains, days, files, overwrite=True)
 
 
 def revoke(settings: Settings, name: str, reason: str = "", serial: str | None = None) -> int:
@@ -120,8 +120,17 @@ def register_issued(settings: Settings) -> bool:
     Raises:
         Unavailable: the database does not answer, or was not upgraded yet.
     """
+    folder = CaFolder(settings)
     with registry.session(settings):
-        return registry.register(CaFolder(settings).issued())
+        known = registry.serials()
+        new = folder.issued(but=known)
+        for issued in new:
+            registry.register(issued)
+        revoked = [serial for serial in folder.revoked() if not known.get(serial, False)]
+        for serial in revoked:
+            if revocation := folder.revocation(serial):
+                registry.revoke(serial, revocation)
+    return bool(new or revoked)
 
 
 def list_all(settings: Settings) -> list[Issued]:

@@ -76,11 +76,11 @@ def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None)
     def with_revocations(previous: Policy | None) -> Policy:
         if previous is None:
             raise Unavailable("neither the database nor a published policy is there to build a policy from")
-        revoked = previous.revoked | folder.revoked().keys()
+        revoked = previous.revoked | folder.revoked()
         return replace(previous, number=_after(previous.number), issued_at=clock.now(), revoked=revoked)
 
     # a revoked signer's policy is good enough to keep its revocations, but not to take clients from
-    return _exchange(redis or connect(settings), folder, with_revocations, distrusted=frozenset(folder.revoked())).number
+    return _exchange(redis or connect(settings), folder, with_revocations, distrusted=folder.revoked()).number
 
 
 def _exchange(
@@ -112,7 +112,7 @@ def _exchange(
 def _built(settings: Settings, folder: CaFolder, previous: Policy | None, number: int) -> Policy:
     key_id, public = KeyRing.load(settings).current_public
     before = previous.revoked if previous else frozenset[str]()
-    revoked = before | registry.revoked_serials() | folder.revoked().keys()
+    revoked = before | registry.revoked_serials() | folder.revoked()
     return Policy(
         number=_after(max(number, previous.number if previous else 0)),
         issued_at=clock.now(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,8 +13,7 @@ from messagebroker.db.connection import connected, database, is_outage, open_dat
 from messagebroker.db.models import Certificate, Client
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, pki
-from messagebroker.ops.ca_folder import Issued, describe
-from messagebroker.ops.identity import COMPONENTS
+from messagebroker.ops.ca_folder import Issued, Revocation, describe
 from messagebroker.ops.snapshot import ClientPolicy
 from messagebroker.settings import Settings
 
@@ -42,21 +41,31 @@ def session(settings: Settings) -> Iterator[None]:
         yield
 
 
-def register(issued: Iterable[Issued]) -> bool:
-    """Brings certificates, their revocations and their clients into the tables; whether anything was new."""
-    known = {row.serial: row.revoked_at for row in Certificate.select(Certificate.serial, Certificate.revoked_at)}
-    changed = False
-    for one in issued:
-        with database.atomic():
-            if one.serial not in known:
-                _insert(one)
-                changed = True
-            elif one.revoked_at is not None and known[one.serial] is None:
-                _revoke(one)
-                changed = True
-            if one.kind == "client":
-                changed |= _insert_client(one.name)
-    return changed
+def register(issued: Issued) -> None:
+    """Adds a certificate, and its client when nobody of that name is registered."""
+    with database.atomic():
+        Certificate.insert(
+            serial=issued.serial,
+            name=issued.name,
+            kind=issued.kind,
+            not_before=issued.not_before,
+            not_after=issued.not_after,
+            pem=issued.pem,
+        ).on_conflict_ignore().execute()  # another process may register the same folder
+        if issued.kind == "client" and not Client.select().where(Client.name == issued.name).exists():
+            Client.insert(name=issued.name, created_at=clock.now()).on_conflict_ignore().execute()
+
+
+def revoke(serial: str, revocation: Revocation) -> None:
+    """Marks a certificate as revoked; the first reason stays."""
+    Certificate.update(revoked_at=revocation.at, revoked_reason=revocation.reason[:200]).where(
+        (Certificate.serial == serial) & Certificate.revoked_at.is_null()
+    ).execute()
+
+
+def serials() -> dict[str, bool]:
+    """Every registered serial, and whether it is revoked."""
+    return {row.serial: row.revoked_at is not None for row in Certificate.select(Certificate.serial, Certificate.revoked_at)}
 
 
 def certificates() -> dict[str, Issued]:
@@ -107,28 +116,3 @@ def _policy_of(row: Client) -> ClientPolicy:
         max_batch=row.max_batch,
         disabled=row.disabled_at is not None,
     )
-
-
-def _insert(one: Issued) -> None:
-    Certificate.insert(
-        serial=one.serial,
-        name=one.name,
-        kind=one.kind,
-        not_before=one.not_before,
-        not_after=one.not_after,
-        pem=one.pem,
-        revoked_at=one.revoked_at,
-        revoked_reason=one.revoked_reason,
-    ).on_conflict_ignore().execute()  # another process may register the same folder
-
-
-def _revoke(one: Issued) -> None:
-    Certificate.update(revoked_at=one.revoked_at, revoked_reason=one.revoked_reason).where(
-        (Certificate.serial == one.serial) & Certificate.revoked_at.is_null()
-    ).execute()
-
-
-def _insert_client(name: str) -> bool:
-    if name in COMPONENTS or Client.select().where(Client.name == name).exists():
-        return False
-    return bool(Client.insert(name=name, created_at=clock.now()).on_conflict_ignore().execute())
