@@ -49,13 +49,12 @@ class Message(Struct, frozen=True, kw_only=True):
     created_at: datetime | None = None
     stored_at: datetime | None = None
     due_at: datetime | None = None
-    deliver_at: datetime | None = None
     expires_at: datetime | None = None
     routed: int = 0
     attempts: int = 0
     size: int | None = None
     correlation_id: str | None = None
-    alias_of: str | None = None
+    alias_of: str | None = None  # the id asked for is a later copy's, and this one is stored
     body: Any = None
     sender: str | None = None
     metadata: dict[str, Any] | None = None

@@ -19,9 +19,9 @@ class ApiClient(Transport):
         """Exchanges an e-mail address and a password for a token."""
         return self.run(api_calls.login(caller, email, password))
 
-    def change_password(self, caller: Caller, current: str, new: str) -> None:
-        """Sets a new password."""
-        self.run(api_calls.change_password(caller, current, new))
+    def change_password(self, caller: Caller, current: str, new: str) -> Token:
+        """Sets a new password; ends every other token of the person."""
+        return self.run(api_calls.change_password(caller, current, new))
 
     def me(self, caller: Caller) -> Person:
         """Whom the token belongs to."""
@@ -55,9 +55,9 @@ class AsyncApiClient(AsyncTransport):
         """Exchanges an e-mail address and a password for a token."""
         return await self.run(api_calls.login(caller, email, password))
 
-    async def change_password(self, caller: Caller, current: str, new: str) -> None:
-        """Sets a new password."""
-        await self.run(api_calls.change_password(caller, current, new))
+    async def change_password(self, caller: Caller, current: str, new: str) -> Token:
+        """Sets a new password; ends every other token of the person."""
+        return await self.run(api_calls.change_password(caller, current, new))
 
     async def me(self, caller: Caller) -> Person:
         """Whom the token belongs to."""

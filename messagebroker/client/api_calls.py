@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
-
 from messagebroker.client.answers import AuditPage, Message, MessagePage, Person, QueueStats, Token
 from messagebroker.client.calls import JSON, Call, as_json, reader
 
@@ -41,9 +39,9 @@ def login(caller: Caller, email: str, password: str) -> Call[Token]:
     return _post(caller, "/api/v1/auth/login", {"email": email, "password": password}, reader(Token))
 
 
-def change_password(caller: Caller, current: str, new: str) -> Call[None]:
-    """Sets a new password."""
-    return _post(caller, "/api/v1/auth/password", {"current_password": current, "new_password": new}, _nothing)
+def change_password(caller: Caller, current: str, new: str) -> Call[Token]:
+    """Sets a new password; every other token of the person ends."""
+    return _post(caller, "/api/v1/auth/password", {"current_password": current, "new_password": new}, reader(Token))
 
 
 def me(caller: Caller) -> Call[Person]:
@@ -84,7 +82,3 @@ def _get(caller: Caller, path: str, kind: type[T], params: Mapping[str, str | in
 def _post(caller: Caller, path: str, document: dict[str, Any], read: Any) -> Call[Any]:
     headers = {**caller.headers(), "content-type": JSON}
     return Call(method="POST", path=path, read=read, headers=headers, content=as_json(document), repeatable=False)
-
-
-def _nothing(response: httpx.Response) -> None:
-    return None
