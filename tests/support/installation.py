@@ -208,7 +208,7 @@ class Installation:
     def http(self, files: ClientFiles | None = None, *, timeout: float = 10.0) -> httpx.Client:
         """An HTTP client that trusts the CA, with a client's certificate or none."""
         context = files.context() if files else ssl.create_default_context(cafile=str(self.certs / "ca.crt"))
-        return httpx.Client(verify=context, timeout=timeout)
+        return httpx.Client(verify=context, timeout=timeout, trust_env=False)
 
     # Redis
 
