@@ -41,8 +41,8 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
 class Operation:
     """One method of one path: what the document says of it, and which path the resource is mounted on.
 
-    `responses` maps a status to the type of its body: a struct, `str` (text), `bytes` (any) or None, which is a
-    problem document for 400 and above and an empty body below. `path` types name the template's variables.
+    `responses` maps a status to the type of its body: a struct, a tuple of them (any), `str` (text), `bytes` (anything)
+    or None, which is a problem document for 400 and above and an empty body below. `path` types name the template's variables.
     `request` is a struct (application/json), or a mapping of media types to structs or `bytes`.
     """
 
@@ -93,8 +93,9 @@ def document(title: str, operations: Iterable[Operation], *, url: str = "/") -> 
 
 
 def _kinds(operation: Operation) -> list[Any]:
-    kinds: list[Any] = [ProblemDocument, *operation.path_types.values(), *operation.responses.values()]
-    kinds += _requests(operation).values()
+    kinds: list[Any] = [ProblemDocument, *operation.path_types.values()]
+    for kind in (*operation.responses.values(), *_requests(operation).values()):
+        kinds += kind if isinstance(kind, tuple) else (kind,)
     kinds += [kind for kind in (operation.query, operation.headers) if kind is not None]
     return [kind for kind in kinds if kind is not None and kind not in (str, bytes)]
 
@@ -167,6 +168,8 @@ def _body_schema(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
         return {}
     if kind is str:
         return {"type": "string"}
+    if isinstance(kind, tuple):
+        return {"anyOf": [schema_of[one] for one in kind]}
     found: dict[str, Any] = schema_of[kind]
     return found
 

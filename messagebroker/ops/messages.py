@@ -157,10 +157,11 @@ def find(message_id: bytes) -> MessageView:
         return _view(row_of(message_id, PLAIN), message_id)
 
 
-def is_set_aside(message_id: bytes) -> bool:
-    """Whether ingest could not store it and keeps it for the operators."""
+def is_set_aside(message_id: bytes, client: str) -> bool:
+    """Whether ingest could not store this client's message and keeps it for the operators."""
     with connected():
-        return bool(IngestFailure.select().where(IngestFailure.id == message_id).exists())
+        kept = (IngestFailure.id == message_id) & (IngestFailure.client_id == client)
+        return bool(IngestFailure.select().where(kept).exists())
 
 
 def row_of(message_id: bytes, columns: list[pw.Field]) -> Message:

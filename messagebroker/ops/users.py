@@ -96,6 +96,12 @@ def find(email: str) -> User:
     return user
 
 
+def is_known(typed: str) -> bool:
+    """Whether what somebody typed is the address of a user."""
+    with connected():
+        return bool(User.select().where(User.email == typed.strip().lower()).exists())
+
+
 def by_id(user_id: int) -> User | None:
     """The user, also a disabled one."""
     with connected():

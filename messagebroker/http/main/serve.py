@@ -1,0 +1,55 @@
+"""`messagebroker run main`."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from messagebroker import __version__
+from messagebroker.db import schema
+from messagebroker.db.connection import open_database
+from messagebroker.http.main import app, duties
+from messagebroker.http.server import Server
+from messagebroker.ops.heartbeats import Heart
+from messagebroker.ops.metrics import BUILD
+from messagebroker.ops.policy_watcher import PolicyWatcher
+from messagebroker.ops.redis_client import connect
+from messagebroker.roles import BY_NAME
+from messagebroker.settings import Settings
+
+_JOBS_STOP_MS = (BY_NAME["main"].stop_seconds - 5) * 1000
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """Serves until `stop` is set. Parts end in the reverse order of their start, also when one fails to start.
+
+    Raises:
+        ConfigurationError: schema, keys, certificates or secrets are not as they must be.
+    """
+    open_database(settings)
+    schema.require_current()
+    BUILD.info({"version": __version__, "role": "main"})
+    redis = connect(settings)
+    with ExitStack() as running:
+        keeper = duties.PolicyKeeper(settings, redis)
+        keeper.start()
+        running.callback(keeper.stop)
+        watcher = PolicyWatcher(settings, redis, name="main")
+        watcher.start()
+        running.callback(watcher.stop)
+        application = app.make(settings, watcher=watcher, redis=redis)
+        server = Server(
+            application,
+            host=settings.main_server_host,
+            port=settings.main_server_port,
+            role="main",
+            settings=settings,
+            threads=settings.main_threads,
+        )
+        worker = duties.jobs_worker(settings)
+        worker.start()
+        running.callback(worker.stop, _JOBS_STOP_MS)
+        heart = Heart("main")
+        heart.start()
+        running.callback(heart.stop)
+        server.run(stop)

@@ -1,0 +1,74 @@
+"""One row for each running process, renewed every few seconds: who runs, where, since when."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from datetime import timedelta
+
+import structlog
+
+from messagebroker.db.connection import connected
+from messagebroker.db.models import Heartbeat
+from messagebroker.errors import BrokerError
+from messagebroker.ops import clock
+
+BEAT_SECONDS = 5.0
+_FORGET = timedelta(days=1)
+_log = structlog.get_logger("messagebroker.heartbeat")
+
+
+class Heart:
+    """Beats in a thread from `start` to `stop`, which removes the row. An outage of the database is waited out."""
+
+    def __init__(self, role: str) -> None:
+        self.instance = uuid.uuid4().hex
+        self._row = {
+            "instance": self.instance,
+            "role": role,
+            "host": socket.gethostname()[:255],
+            "pid": os.getpid(),
+            "started_at": clock.now(),
+        }
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """The first beat happens before this returns."""
+        self._try(self.beat)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Removes the row, so that nobody waits for this process."""
+        self._stop.set()
+        self._thread.join(BEAT_SECONDS)
+        self._try(self._remove)
+
+    def beat(self) -> None:
+        """Renews the row, or makes it; forgets processes that have been silent for a day."""
+        now = clock.now()
+        with connected():
+            if not Heartbeat.update(seen_at=now).where(Heartbeat.instance == self.instance).execute():
+                Heartbeat.insert(**self._row, seen_at=now).on_conflict_ignore().execute()
+                for silent in Heartbeat.select().where(Heartbeat.seen_at < now - _FORGET):
+                    silent.delete_instance()
+
+    def _remove(self) -> None:
+        with connected():
+            for own in Heartbeat.select().where(Heartbeat.instance == self.instance):
+                own.delete_instance()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            self._try(self.beat)
+
+    def _try(self, step: object) -> None:
+        assert callable(step)
+        try:
+            step()
+        except BrokerError as error:
+            _log.warning("no heartbeat", error=str(error))
+        except Exception as error:  # noqa: BLE001 (the next beat may succeed)
+            _log.error("no heartbeat", exc_info=error)
