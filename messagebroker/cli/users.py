@@ -119,9 +119,7 @@ def _password(given: str | None, from_input: bool, ask: bool) -> str | None:
     if sum((given is not None, from_input, ask)) > 1:
         raise Refused("give one of --password, --password-stdin and --ask")
     if given is not None:
-        typer.echo(
-            "warning: --password is visible to other users of this machine; --password-stdin and --ask are not", err=True
-        )
+        typer.echo("warning: other users of this machine can see --password; --password-stdin and --ask are safe", err=True)
         return given
     if from_input:
         return sys.stdin.readline().rstrip("\r\n")
