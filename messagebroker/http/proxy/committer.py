@@ -1,0 +1,199 @@
+"""Group commit: whatever arrives while one write to Redis is under way leaves together in the next one.
+
+There is no thread for it. A request that finds nobody writing leads: it writes what has queued up, its own included,
+wakes those whose answers came, and hands the lead to the first that arrived meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import structlog
+
+from messagebroker.http.problems import Problem
+from messagebroker.http.proxy import outage
+from messagebroker.http.proxy.gate import Gate
+from messagebroker.http.proxy.idempotency import Claim, Entry, Idempotency
+from messagebroker.http.proxy.rate import Charge
+from messagebroker.http.proxy.wire import AnswerLost, NotSent, Wire
+from messagebroker.ops.metrics import COMMIT_SECONDS, COMMIT_SIZE
+from messagebroker.ops.records import Record, SealedKey
+
+AddCalls = Callable[[Any, list[Record], dict[bytes, SealedKey]], None]
+LARGEST_GROUP = 2000
+"""Messages that leave in one write, unless a single request has more: it also is one transaction of a worker."""
+LARGEST_GROUP_BYTES = 8 * 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class Submission:
+    """The part of one request that goes to Redis, in whole or not at all."""
+
+    __slots__ = ("charge", "claim", "failure", "first", "key", "leads", "records", "size", "turn")
+
+    def __init__(
+        self, records: list[Record], key: SealedKey, size: int, claim: Claim | None = None, charge: Charge | None = None
+    ) -> None:
+        self.records = records
+        self.key = key
+        self.size = size  # bytes, roughly
+        self.claim = claim
+        self.charge = charge
+        self.first: Entry | None = None  # the request was here before: its first answer
+        self.failure: Exception | None = None
+        self.leads = False
+        self.turn = threading.Lock()
+        self.turn.acquire()
+
+
+class Committer:
+    """Writes submissions.
+
+    Args:
+        client: a Redis client; the committer keeps one connection of its kind for itself.
+        add_calls: adds the enqueueing commands of records to a pipeline (`actors.ingest.add_calls`).
+        prepare: what a sender does to a Redis that may be new, after every new connection.
+        idempotency: tells claims of this process from those of others.
+    """
+
+    def __init__(
+        self, client: redis.Redis, add_calls: AddCalls, prepare: Callable[[redis.Redis], None], idempotency: Idempotency
+    ) -> None:
+        self._client = client
+        self._add_calls = add_calls
+        self._wire = Wire(client, lambda: prepare(client))
+        self._gate = Gate(self._wire, idempotency)
+        self._lock = threading.Lock()
+        self._waiting: list[Submission] = []
+        self._is_writing = False
+
+    def commit(self, submission: Submission) -> None:
+        """Returns when Redis has acknowledged; `submission.first` is set when there is an earlier answer instead.
+
+        Raises:
+            Problem: nothing was taken, or the outcome is unknown; the problem says which.
+        """
+        with self._lock:
+            self._waiting.append(submission)
+            leads = not self._is_writing
+            self._is_writing = True
+        if not leads:
+            submission.turn.acquire()
+            leads = submission.leads
+        if leads:
+            self._lead()
+        if submission.failure is not None:
+            raise submission.failure
+
+    def close(self) -> None:
+        """Ends the connection."""
+        with self._lock:
+            self._wire.close()
+
+    def _lead(self) -> None:
+        group = self._next_group()
+        is_down = False
+        try:
+            is_down = self._write(group)
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            self._gate.release(group)
+            kept = error
+            _fail(group, lambda: kept)
+        finally:
+            self._hand_over(group, is_down)
+
+    def _next_group(self) -> list[Submission]:
+        """The submissions that leave together, this thread's own among them: it is the first."""
+        with self._lock:
+            messages = size = taken = 0
+            for submission in self._waiting:
+                messages += len(submission.records)
+                size += submission.size
+                if taken and (messages > LARGEST_GROUP or size > LARGEST_GROUP_BYTES):
+                    break
+                taken += 1
+            group = self._waiting[:taken]
+            del self._waiting[:taken]
+        return group
+
+    def _hand_over(self, group: list[Submission], is_down: bool) -> None:
+        with self._lock:
+            if is_down:  # those who waited learn it now, not after a time-out of their own
+                _fail(self._waiting, outage.not_sent)
+                group = group + self._waiting
+                self._waiting = []
+            if self._waiting:
+                self._waiting[0].leads = True
+                self._waiting[0].turn.release()
+            else:
+                self._is_writing = False
+        for submission in group:
+            submission.turn.release()
+
+    def _write(self, group: list[Submission]) -> bool:
+        """Writes; True when Redis does not answer."""
+        began = time.perf_counter()
+        try:
+            self._gate.settle(group)
+            admitted = [submission for submission in group if submission.failure is None and submission.first is None]
+            refusal = self._enqueued(admitted) if admitted else None
+        except NotSent:
+            self._gate.release(group)
+            _fail(group, outage.not_sent)
+            return True
+        except AnswerLost:
+            self._gate.release(group)
+            log.warning("a write to Redis was not confirmed", requests=len(group))
+            _fail(group, outage.unknown)
+            return True
+        if refusal is not None:
+            self._gate.withdraw(admitted)
+            _fail(admitted, refusal)
+        elif admitted:
+            self._gate.release(admitted)
+            COMMIT_SIZE.observe(sum(len(submission.records) for submission in admitted))
+            COMMIT_SECONDS.observe(time.perf_counter() - began)
+        return False
+
+    def _enqueued(self, group: list[Submission]) -> Callable[[], Problem] | None:
+        """One MULTI; None, or what is wrong when Redis answered with an error."""
+        errors, done = self._multi(group)
+        if not errors:
+            return None
+        text = str(errors[0])
+        log.warning("Redis refused a write", error=text, requests=len(group))
+        return outage.unknown if done else lambda: outage.refused(text)
+
+    def _multi(self, group: list[Submission]) -> tuple[list[Exception], bool]:
+        """The errors, and whether part of the enqueueing was done in spite of them (a queue's key of a wrong type)."""
+        pipe = self._client.pipeline(transaction=True)
+        if len(group) == 1:
+            records, keys = group[0].records, {group[0].key.id: group[0].key}
+        else:
+            records = [record for submission in group for record in submission.records]
+            keys = {submission.key.id: submission.key for submission in group}
+        self._add_calls(pipe, records, keys)
+        enqueueing = [command for command, _ in pipe.command_stack]
+        remembering = [
+            ("SET", submission.claim.redis_key, submission.claim.value, "EX", submission.claim.ttl)
+            for submission in group
+            if submission.claim is not None
+        ]
+        answers = self._wire.ask([("MULTI",), *enqueueing, *remembering, ("EXEC",)])
+        results = answers[-1]
+        if not isinstance(results, list):  # refused when it was queued: nothing of it was done
+            return [answer for answer in answers if isinstance(answer, Exception)], False
+        calls = results[: len(enqueueing)]
+        errors = [result for result in results if isinstance(result, Exception)]
+        return errors, bool(errors) and any(not isinstance(call, Exception) for call in calls)
+
+
+def _fail(submissions: list[Submission], problem: Callable[[], Exception]) -> None:
+    for submission in submissions:
+        if submission.failure is None and submission.first is None:
+            submission.failure = problem()

@@ -1,0 +1,89 @@
+"""What is wrong with input, as a problem that names the field. Only ever runs for input that is refused or suspicious."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from messagebroker.http.decoding import explain
+from messagebroker.http.problems import Problem
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that was asked for."""
+
+NUL_ESCAPE = b"\\u0000"
+"""The only way a NUL gets into a JSON string; without these bytes in a request no string of it has one."""
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HINTS = {
+    "priority": "critical, high, normal or low",
+    "deliver_at": "an existing date and time with offset, such as 2030-01-31T08:00:00Z",
+    "expires_at": "an existing date and time with offset, such as 2030-01-31T08:00:00Z",
+    "time": "an existing date and time with offset, such as 2030-01-31T08:00:00Z",
+    "messages": 'a batch goes to /api/v1/messages/batch as {"messages": [...]}',
+}
+
+
+def invalid(field: str, detail: str) -> Problem:
+    """The 422 for one field."""
+    return Problem(422, "invalid-field", f"{field}: {detail}", field=field)
+
+
+def undecodable(raw: bytes, error: Exception) -> Problem:
+    """The problem behind one of UNDECODABLE."""
+    if isinstance(error, msgspec.ValidationError):
+        detail, field = explain(error)
+        hint = _HINTS.get((field or "").rpartition(".")[2])
+        text = f"{detail} ({hint})" if hint else detail
+        return Problem(422, "invalid-field", f"{field}: {text}" if field else text, field=field)
+    if isinstance(error, RecursionError):
+        return Problem(400, "invalid-json", "the body is nested too deep")
+    if _SURROGATE_ESCAPE.search(raw):
+        field = _field_with(raw, _is_lone_surrogate)
+        if field is not None:
+            return invalid(field, "holds half of a surrogate pair, which is no character")
+    return Problem(400, "invalid-json", f"the body is not JSON in UTF-8: {error}")
+
+
+def refuse_nul(draft: Any, names: tuple[str, ...]) -> None:
+    """Raises the problem for a NUL in any of the draft's named parts."""
+    for name in names:
+        path = find(getattr(draft, name), lambda text: "\0" in text, name)
+        if path is not None:
+            raise invalid(path, "holds a NUL character")
+
+
+def find(value: Any, wrong: Callable[[str], bool], path: str = "") -> str | None:
+    """The path of the first string, key or value, that is `wrong`."""
+    if isinstance(value, str):
+        return path if wrong(value) else None
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            below = f"{path}.{key}" if path else str(key)
+            if wrong(str(key)):
+                return path or "a name in the body"
+            found = find(inner, wrong, below)
+            if found is not None:
+                return found
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            found = find(inner, wrong, f"{path}[{index}]")
+            if found is not None:
+                return found
+    return None
+
+
+def _is_lone_surrogate(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _field_with(raw: bytes, wrong: Callable[[str], bool]) -> str | None:
+    """Python's own JSON reader lets lone surrogates through, so it can say where they are."""
+    try:
+        return find(json.loads(raw), wrong)
+    except (ValueError, RecursionError):
+        return None

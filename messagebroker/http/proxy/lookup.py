@@ -1,0 +1,156 @@
+"""GET /api/v1/messages/{id}: asks main, with the proxy's own certificate, naming the client whose message it must be."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import falcon
+import httpx
+import msgspec
+import structlog
+
+from messagebroker.http.openapi import Operation
+from messagebroker.http.problems import PREFIX, Problem
+from messagebroker.ops import ids
+from messagebroker.settings import Settings
+
+PATH = "/api/v1/messages/{message_id}"
+_TIMEOUT = httpx.Timeout(5.0, connect=1.0)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
+_MOST_WAITING = 8  # threads that `Prefer: wait` may hold at a time
+
+log = structlog.get_logger(__name__)
+
+
+class FoundMessage(msgspec.Struct, kw_only=True):
+    """A message, opened. Further members may be there."""
+
+    message_id: str
+    client_id: str
+    topic: str
+    status: str
+    body: Any = None
+    sender: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Lookup:
+    """A client of main's API.
+
+    Args:
+        settings: main's address, and the proxy's certificate.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.url_of("main")
+        folder = settings.path(settings.certs_dir)
+        self._files = (folder / "ca.crt", folder / "proxy.crt", folder / "proxy.key")
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._client_of: tuple[int, ...] = ()
+        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+
+    def ask(self, message_id: str, client: str, *, body: bool = True) -> httpx.Response:
+        """Main's answer, whatever its status.
+
+        Raises:
+            Problem: main does not answer.
+        """
+        parameters = {"client": client, "body": "true" if body else "false"}
+        try:
+            return self._main().get(f"{self._url}/api/v1/messages/{message_id}", params=parameters)
+        except (httpx.HTTPError, OSError) as error:
+            log.warning("main does not answer", error=repr(error))
+            detail = "stored messages cannot be read at this moment; submitting goes on"
+            raise Problem(503, "main-unavailable", detail, headers={"Retry-After": "2"}) from error
+
+    def wait(self, message_id: str, client: str, seconds: float) -> str | None:
+        """The status of the message once it is stored; None when it was not in time, or too many are waiting already."""
+        if seconds <= 0 or not self._waiting.acquire(blocking=False):
+            return None
+        try:
+            ends_at = time.monotonic() + seconds
+            pause = _FIRST_PAUSE
+            while time.monotonic() + pause < ends_at:
+                time.sleep(pause)
+                answer = self.ask(message_id, client, body=False)
+                if answer.status_code == 200:
+                    return str(answer.json()["status"])
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        except Problem:
+            return None  # the message is accepted all the same: a 202 says so
+        finally:
+            self._waiting.release()
+        return None
+
+    def close(self) -> None:
+        """Ends its connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _main(self) -> httpx.Client:
+        """The client in use; a new one after the certificate was renewed."""
+        changed = tuple(path.stat().st_mtime_ns for path in self._files)
+        with self._lock:
+            if self._client is None or changed != self._client_of:
+                self._client = httpx.Client(verify=_context(*self._files), timeout=_TIMEOUT, trust_env=False)
+                self._client_of = changed
+            return self._client
+
+
+def _context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(ca))
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class StoredMessage:
+    """A client's own message."""
+
+    operations: ClassVar = (
+        Operation(
+            "GET",
+            PATH,
+            "Read one of your messages",
+            responses={200: FoundMessage, 404: None},
+            path_types={"message_id": str},
+            tag="messages",
+            description="404 `not-stored-yet` with Retry-After while the message is queued.",
+        ),
+    )
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, message_id: str) -> None:
+        """Main checks whose message it is, and opens it."""
+        parsed = ids.parse(message_id)
+        if parsed is None:
+            raise Problem(404, "not-found", "there is no such message: message_id is not a UUID", field="message_id")
+        answer = self._lookup.ask(ids.text(parsed), request.context.peer.name)
+        response.set_header("Cache-Control", "no-store")
+        if answer.status_code == 200:
+            response.content_type = "application/json"
+            response.data = answer.content
+            return
+        raise _passed_on(answer)
+
+
+def _passed_on(answer: httpx.Response) -> Problem:
+    """Main's problem in the proxy's name. What is between main and the proxy is none of the client's business."""
+    retry_after = answer.headers.get("Retry-After")
+    headers = {"Retry-After": retry_after} if retry_after else None
+    if answer.status_code in (404, 410):
+        try:
+            document = answer.json()
+            name = str(document["type"]).removeprefix(PREFIX)
+            return Problem(answer.status_code, name, str(document["detail"]), headers=headers)
+        except (ValueError, KeyError, TypeError):
+            return Problem(404, "not-found", "there is no such message", headers=headers)
+    log.warning("main refused a lookup", status=answer.status_code, answer=answer.text[:300])
+    detail = "stored messages cannot be read at this moment; submitting goes on"
+    return Problem(503, "main-unavailable", detail, headers=headers or {"Retry-After": "2"})
