@@ -181,7 +181,18 @@ def test_relative_paths_are_inside_the_data_directory(tmp_path: Path) -> None:
     assert settings.database == f"sqlite:///{(tmp_path / 'd' / 'message_system.db').as_posix()}"
 
 
-def test_every_field_is_a_variable_that_the_documents_list() -> None:
+def shown(default: object) -> str:
+    if default is None:
+        return "–"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return (
+        f"`{default:g}`" if isinstance(default, float) else f"`{default.as_posix() if isinstance(default, Path) else default}`"
+    )
+
+
+def test_the_documents_list_every_variable_with_its_default() -> None:
     text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
-    missing = [field.upper() for field in Settings.model_fields if f"`{field.upper()}`" not in text]
-    assert not missing
+    rows = {f"| `{field.upper()}` | {shown(info.default)} | " for field, info in Settings.model_fields.items()}
+    assert not {row for row in rows if row not in text}
+    assert text.count("\n| `") == len(rows), "docs/settings.md lists a variable that does not exist, or one twice"

@@ -42,6 +42,9 @@ def build(words: list[str]) -> typer.Typer:
 
 
 def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
+    from messagebroker.ops import logs  # not for --help, which should be quick
+
+    logs.for_commands()
     module, _, attribute = place.partition(":")
     found: Any = getattr(import_module(module), attribute)
     if isinstance(found, typer.Typer):

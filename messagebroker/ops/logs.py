@@ -55,6 +55,15 @@ def configure(settings: Settings, role: str, *, console: bool = True, instance: 
     threading.excepthook = _log_thread_error
 
 
+def for_commands() -> None:
+    """Commands print their own answers: of the log only warnings are wanted, on stderr, away from `--json`."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, mask_secrets, structlog.dev.ConsoleRenderer(colors=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def _handlers(settings: Settings, role: str, *, console: bool, instance: int | None) -> list[logging.Handler]:
     handlers: list[logging.Handler] = []
     if settings.log_file_path is not None:
