@@ -70,7 +70,7 @@ def peer_of(der: bytes) -> Peer:
     try:
         certificate = x509.load_der_x509_certificate(der)
         return peer_of_certificate(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise Refused(f"the certificate cannot be read: {error}") from error
 
 

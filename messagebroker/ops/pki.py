@@ -81,7 +81,7 @@ def load_certificate(pem: bytes) -> x509.Certificate:
     """The first certificate of a PEM file."""
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ConfigurationError(f"this is no certificate in PEM: {error}") from error
 
 
