@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import redis
+import structlog
 from dramatiq.errors import DecodeError
 
 from messagebroker.actors.stopping import Requeue
@@ -33,7 +33,7 @@ costing a transaction. The first one after a pause never waits."""
 
 MAINTAIN_EVERY = 5.0
 
-log = logging.getLogger(__name__)
+_log = structlog.get_logger("messagebroker.consumer")
 
 Call = tuple[str, bytes, int]
 """Id, encoded call, workers that died holding it."""
@@ -69,7 +69,7 @@ class Consumer(dramatiq.Consumer):
                 self._fetch()
             if self._redis_is_away:
                 self._redis_is_away = False
-                log.info("queue %s: Redis answers again", self.queue)
+                _log.info("Redis answers again", queue=self.queue)
         except redis.RedisError as error:
             self._say_once(error)
             self._wake.wait(0.5)
@@ -80,8 +80,9 @@ class Consumer(dramatiq.Consumer):
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """The call is done, or its actor could not: Dramatiq comes here in both cases."""
-        if message._exception is not None and self.broker.takes_many(message.actor_name):
-            if not isinstance(message._exception, Requeue):
+        error = message._exception
+        if isinstance(error, Requeue) or (error is not None and self.broker.takes_many(message.actor_name)):
+            if not isinstance(error, Requeue):
                 self._fetch_after = time.monotonic() + 1  # an error that nobody foresaw: keep the call, and keep calm
             self.requeue([message])
             return
@@ -139,7 +140,7 @@ class Consumer(dramatiq.Consumer):
             try:
                 readable.append((call, dramatiq.Message.decode(call[1])))
             except DecodeError as error:
-                log.error("queue %s: %s is not a call: %s", self.queue, call[0], error)
+                _log.error("not a call; it becomes a dead letter", queue=self.queue, call=call[0], error=str(error))
                 self._put_away(call[0])
         for _, group in itertools.groupby(readable, self._merge_key):
             group_calls, messages = zip(*group, strict=True)
@@ -187,11 +188,11 @@ class Consumer(dramatiq.Consumer):
         self._maintained = time.monotonic()
         if reclaimed:
             metrics.RECLAIMED.labels(self.queue).inc(reclaimed)
-            log.warning("queue %s: took back %d calls of dead workers", self.queue, reclaimed)
+            _log.warning("calls of dead workers taken back", queue=self.queue, calls=reclaimed)
         if found:
-            log.warning("queue %s: took back %d calls of lost answers", self.queue, found)
+            _log.warning("calls of lost answers taken back", queue=self.queue, calls=found)
 
     def _say_once(self, error: redis.RedisError) -> None:
         if not self._redis_is_away:
             self._redis_is_away = True
-            log.warning("queue %s: Redis does not answer, trying on: %s", self.queue, error)
+            _log.warning("Redis does not answer; trying on", queue=self.queue, error=str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +10,12 @@ from typing import TypeVar
 
 import msgspec
 import peewee as pw
+import structlog
 
 from messagebroker.actors.stopping import Requeue
 from messagebroker.actors.suspects import CRASH_LIMIT
 from messagebroker.errors import Unavailable
-from messagebroker.ops import clock, metrics
+from messagebroker.ops import clock, ids, metrics
 from messagebroker.ops.due import database_now
 from messagebroker.ops.failures import set_aside, set_aside_unread
 from messagebroker.ops.records import CALL_FORMAT, IngestCall, Record, SealedKey, decode_call
@@ -31,7 +31,7 @@ that a half-done upgrade or a lost grant makes a backlog and not a heap of failu
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+_log = structlog.get_logger("messagebroker.ingest")
 
 
 def store_calls(calls: Sequence[bytes], *, queue: str, crashes: int, stopping: threading.Event) -> None:
@@ -101,13 +101,13 @@ class _Storing:
 
     def keep(self, records: list[Record], keys: Mapping[bytes, SealedKey], error: str, reason: str) -> None:
         for record in records:
-            log.error("message %s is set aside: %s", record.id.hex(), error)
+            _log.error("a message is set aside", message_id=ids.text(record.id), error=error)
             self._patiently(lambda record=record: set_aside(record, keys.get(record.data_key_id), error))  # type: ignore[misc]
             metrics.INGEST_FAILURES.labels(reason).inc()
 
     def keep_unread(self, calls: Sequence[bytes], error: str) -> None:
         for call in calls:
-            log.error("a call of queue %s is set aside: %s", self._queue, error)
+            _log.error("a call is set aside", queue=self._queue, error=error)
             self._patiently(lambda call=call: set_aside_unread(call, error))  # type: ignore[misc]
             metrics.INGEST_FAILURES.labels("unreadable").inc()
 
@@ -122,7 +122,7 @@ class _Storing:
             except (Unavailable, pw.PeeweeException) as error:
                 if waited <= _SAYS_AFTER < waited + pause:
                     metrics.DATABASE_DOWN.set(1)
-                    log.warning("queue %s pauses until the database takes rows again: %s", self._queue, error)
+                    _log.warning("pauses until the database takes rows again", queue=self._queue, error=str(error))
                 if self._stopping.wait(pause):
                     raise Requeue from error
                 waited += pause
@@ -130,7 +130,7 @@ class _Storing:
             else:
                 if waited > _SAYS_AFTER:
                     metrics.DATABASE_DOWN.set(0)
-                    log.info("queue %s goes on after %.1f s", self._queue, waited)
+                    _log.info("goes on", queue=self._queue, waited_seconds=round(waited, 1))
                 return result
 
     def _count(self, stored: Stored) -> None:

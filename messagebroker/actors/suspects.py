@@ -6,12 +6,12 @@ reaches the limit. The count lives in Redis, beside the call.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import redis
+import structlog
 from dramatiq.middleware import SkipMessage
 
 from messagebroker.ops.redis_client import CRASHES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CRASH_LIMIT = 3
 """Workers that a call may kill before it is set aside."""
 
-log = logging.getLogger(__name__)
+_log = structlog.get_logger("messagebroker.suspects")
 
 
 class Suspects(dramatiq.Middleware):
@@ -41,11 +41,11 @@ class Suspects(dramatiq.Middleware):
         try:
             broker.client.hincrby(CRASHES, message.options["call_ids"][0], 1)
         except redis.RedisError as error:
-            log.warning("a suspect starts uncounted: %s", error)
+            _log.warning("a suspect starts uncounted", error=str(error))
         if broker.takes_many(message.actor_name):
             message.kwargs["crashes"] = crashes
         elif crashes >= CRASH_LIMIT:
-            log.error("%s killed its worker %d times and is dropped", message.actor_name, crashes)
+            _log.error("a call killed its workers and is dropped", actor=message.actor_name, workers=crashes)
             raise SkipMessage
 
     def after_process_message(self, broker: Broker, message: dramatiq.MessageProxy, **_: Any) -> None:  # type: ignore[override]

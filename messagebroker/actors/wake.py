@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 import redis
+import structlog
 
 from messagebroker.ops.redis_client import WAKE
 
-log = logging.getLogger(__name__)
+_log = structlog.get_logger("messagebroker.wake")
 
 
 class Wake:
@@ -41,7 +41,7 @@ class Wake:
             try:
                 self._listen()
             except redis.RedisError as error:
-                log.debug("not listening for a second: %s", error)
+                _log.debug("not listening for a second", error=str(error))
                 self._stop.wait(1)
 
     def _listen(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import peewee as pw
 
 from messagebroker.db.connection import database, is_mysql
 
@@ -64,8 +66,9 @@ def literals() -> Literals:
     return _MYSQL if is_mysql() else _SQLITE
 
 
-def insert(head: str, rows: Iterable[str]) -> None:
-    """Runs `head` followed by the rows, in as few statements as their size allows, inside the caller's transaction."""
+def insert(model: type[pw.Model], columns: Sequence[str], rows: Iterable[str]) -> None:
+    """Inserts rows, each `(literal,…)`, in as few statements as their size allows, inside the caller's transaction."""
+    head = f"INSERT INTO {model._meta.table_name} ({','.join(columns)}) VALUES "  # noqa: S608 - both are the program's own
     for statement in _statements(head, rows, MYSQL_BYTES if is_mysql() else SQLITE_BYTES):
         database.execute_sql(statement)
 

@@ -1,4 +1,4 @@
-"""Write transactions for threads that write all the time."""
+"""Transactions of threads that use the database all the time and so keep their connection."""
 
 from __future__ import annotations
 
@@ -13,23 +13,33 @@ from messagebroker.errors import Unavailable
 
 
 @contextmanager
-def writing() -> Iterator[None]:
-    """One transaction; the thread keeps its connection for the next one (a pool's check-out costs two round trips).
-
-    On SQLite it takes the write lock at once: a reader that turns writer may be refused without waiting.
+def kept_connection() -> Iterator[None]:
+    """The thread's own connection, kept open after the block: a pool's check-out and check-in cost a round trip each.
 
     Raises:
         Unavailable: when the database does not answer; the connection is given up, the next call makes a new one.
     """
     try:
         database.connect(reuse_if_open=True)
-        with database.atomic() if is_mysql() else database.atomic("IMMEDIATE"):
-            yield
+        yield
     except (pw.PeeweeException, MaxConnectionsExceeded) as error:
         if not is_outage(error):
             raise
         give_up_connection()
         raise Unavailable(f"the database does not answer: {error}") from error
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """One transaction on the kept connection.
+
+    On SQLite it takes the write lock at once: a reader that turns writer may be refused without waiting.
+
+    Raises:
+        Unavailable: when the database does not answer. The commit itself may have happened.
+    """
+    with kept_connection(), database.atomic() if is_mysql() else database.atomic("IMMEDIATE"):
+        yield
 
 
 def give_up_connection() -> None:
@@ -39,3 +49,8 @@ def give_up_connection() -> None:
             database.manual_close()
         else:
             database.close()
+
+
+def time_now() -> pw.SQL:
+    """The database's own time as an expression, comparable with every UtcField."""
+    return pw.SQL("UTC_TIMESTAMP(6)" if is_mysql() else "strftime('%Y-%m-%d %H:%M:%f000', 'now')")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from messagebroker.db.connection import database, is_mysql
+import peewee as pw
+
+from messagebroker.db import inspection
 from messagebroker.db.models import Message
-from messagebroker.db.writing import writing
+from messagebroker.db.writing import kept_connection, time_now, writing
 
 LIMIT = 500
 """Rows of one claim."""
@@ -15,69 +17,58 @@ LIMIT = 500
 STUCK_AFTER = timedelta(seconds=60)
 """A pending message that nothing took up for so long is processed again."""
 
+Moves = dict[tuple[str, str], list[bytes]]
+"""Old and new status -> ids."""
+
 
 def database_now() -> datetime:
     """The database's time, on this thread's connection."""
-    with writing():
-        return _now()
-
-
-def _now() -> datetime:
-    if is_mysql():
-        found: datetime = database.execute_sql("SELECT UTC_TIMESTAMP(6)").fetchone()[0]
-        return found.replace(tzinfo=UTC)
-    text: str = database.execute_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0]
-    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+    with kept_connection():
+        return inspection.clock().astimezone(UTC)
 
 
 def release_due() -> dict[str, int]:
-    """Moves what is due by now, at most LIMIT rows of each kind.
+    """Moves what is due by now, at most LIMIT rows.
 
     Returns:
         How many rows reached which status; empty when nothing was due.
     """
-    with writing():
-        now = _now()
-        due = (
-            Message.select(Message.id, Message.status, Message.expires_at)
-            .where((Message.status << ("scheduled", "processing")) & (Message.due_at <= now))
-            .order_by(Message.due_at)
-            .limit(LIMIT)
-        )
-        moves: dict[tuple[str, str], list[bytes]] = {}
-        for message_id, status, expires_at in _rows(due):
-            moves.setdefault((status, _next(status, expires_at, now)), []).append(bytes(message_id))
-        return _move(moves)
+    is_due = (Message.status << ("scheduled", "processing")) & (Message.due_at <= time_now())
+    return _release(is_due, Message.due_at)
 
 
 def release_stuck() -> dict[str, int]:
     """Processes pending messages again that were left behind. Nothing subscribes yet, so they are delivered."""
+    is_stuck = (Message.status == "pending") & (Message.stored_at < database_now() - STUCK_AFTER)
+    return _release(is_stuck, Message.id)
+
+
+def _release(condition: pw.Expression, order: pw.Field) -> dict[str, int]:
+    """Looks without a transaction, which is all that happens on an idle system; then moves what was found."""
+    is_over = pw.Case(None, [(Message.expires_at <= time_now(), 1)], 0)
+    with kept_connection():
+        found: Any = Message.select(Message.id, Message.status, is_over).where(condition).order_by(order).limit(LIMIT)
+        moves: Moves = {}
+        for message_id, status, over in list(found.tuples()):
+            moves.setdefault((status, _next(status, bool(over))), []).append(bytes(message_id))
+    if not moves:
+        return {}
     with writing():
-        now = _now()
-        stuck = Message.select(Message.id, Message.expires_at).where(
-            (Message.status == "pending") & (Message.stored_at < now - STUCK_AFTER)
-        )
-        moves: dict[tuple[str, str], list[bytes]] = {}
-        for message_id, expires_at in _rows(stuck.limit(LIMIT)):
-            moves.setdefault(("pending", _next("pending", expires_at, now)), []).append(bytes(message_id))
         return _move(moves)
 
 
-def _rows(query: Any) -> list[tuple[Any, ...]]:
-    return list(query.tuples())
-
-
-def _next(status: str, expires_at: datetime | None, now: datetime) -> str:
-    if expires_at is not None and expires_at <= now:
+def _next(status: str, is_over: bool) -> str:
+    if is_over:
         return "expired"
     return "pending" if status == "processing" else "delivered"
 
 
-def _move(moves: dict[tuple[str, str], list[bytes]]) -> dict[str, int]:
+def _move(moves: Moves) -> dict[str, int]:
     """Each row once, whoever else tries: only the one that still finds the old status moves it."""
     moved: dict[str, int] = {}
-    for (old, new), ids in moves.items():
-        number = Message.update(status=new, due_at=None).where((Message.id << sorted(ids)) & (Message.status == old)).execute()
+    for (old, new), ids in sorted(moves.items()):
+        still_old = (Message.id << sorted(ids)) & (Message.status == old)
+        number = int(Message.update(status=new, due_at=None).where(still_old).execute())
         if number:
-            moved[new] = moved.get(new, 0) + int(number)
+            moved[new] = moved.get(new, 0) + number
     return moved

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from datetime import datetime
+
+import peewee as pw
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import IngestFailure
 from messagebroker.db.writing import writing
-from messagebroker.errors import NotFound
+from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import clock, ids
 from messagebroker.ops.clock import from_micros
+from messagebroker.ops.due import database_now
 from messagebroker.ops.records import Record, SealedKey, decode_call, encode_kept
 from messagebroker.ops.store import Stored, store
 
@@ -69,24 +71,23 @@ def all_ids() -> list[bytes]:
         return [bytes(failure.id) for failure in IngestFailure.select(IngestFailure.id).order_by(IngestFailure.failed_at)]
 
 
-def retry(failure_ids: Iterable[bytes]) -> Stored:
-    """Stores the records again; those that succeed are failures no more.
+def retry(failure_id: bytes) -> Stored:
+    """Stores a record again; when that succeeds it is a failure no more.
 
     Raises:
-        NotFound: for an id that is none.
-        ValueError, peewee.PeeweeException: the record is refused again, and stays.
+        NotFound: there is no such failure.
+        Refused: the record is refused again, and kept.
+        Unavailable: the database does not answer.
     """
-    total = Stored()
-    for failure_id in failure_ids:
-        with writing():
-            failure = IngestFailure.get_or_none(IngestFailure.id == failure_id)
-        if failure is None:
-            raise NotFound(f"no failed record has the id {ids.text(failure_id)}; `messagebroker queue failures` lists them")
+    with writing():
+        failure = IngestFailure.get_or_none(IngestFailure.id == failure_id)
+    if failure is None:
+        raise NotFound(f"no failed record has the id {ids.text(failure_id)}; `messagebroker queue failures` lists them")
+    try:
         call = decode_call(bytes(failure.record))
-        found = store(call.records, {key.id: key for key in call.keys}, now=clock.now())
-        with writing():
-            failure.delete_instance()
-        total.stored += found.stored
-        total.duplicates += found.duplicates
-        total.aliased += found.aliased
-    return total
+        found = store(call.records, {key.id: key for key in call.keys}, now=database_now())
+    except (ValueError, pw.PeeweeException) as error:  # msgspec's errors are ValueErrors too
+        raise Refused(f"still refused: {error}") from error
+    with writing():
+        failure.delete_instance()
+    return found

@@ -33,7 +33,9 @@ INGEST_SIZE = Histogram(f"{_P}_ingest_messages", "Messages in one ingest transac
 INGEST_FAILURES = Counter(f"{_P}_ingest_failures_total", "Records set aside.", ["reason"], registry=REGISTRY)
 STATUS_CHANGES = Counter(f"{_P}_messages_status_total", "Messages that reached a status.", ["status"], registry=REGISTRY)
 RECLAIMED = Counter(f"{_P}_calls_reclaimed_total", "Calls taken back from dead workers.", ["queue"], registry=REGISTRY)
-DATABASE_DOWN = Gauge(f"{_P}_database_down", "1 while the database does not answer.", registry=REGISTRY)
+DATABASE_DOWN = Gauge(
+    f"{_P}_database_down", "1 while the database does not answer.", registry=REGISTRY, multiprocess_mode="livemax"
+)
 
 QUEUE_MESSAGES = Gauge(f"{_P}_queue_messages", "Messages waiting or running.", ["queue"], registry=REGISTRY)
 QUEUE_OLDEST = Gauge(f"{_P}_queue_oldest_seconds", "Age of the oldest message in the queue.", ["queue"], registry=REGISTRY)

@@ -21,10 +21,10 @@ _DUPLICATE_ENTRY = 1062
 _ATTEMPTS = 5
 _CHUNK = 500
 
-_HEAD = (
-    "INSERT INTO messages (id, client_id, topic, priority, status, created_at, stored_at, due_at, expires_at, routed, "
-    "attempts, size, sender_hash, idempotency_key, correlation_id, traceparent, data_key_id, payload) VALUES "
-)
+_COLUMNS = (
+    "id", "client_id", "topic", "priority", "status", "created_at", "stored_at", "due_at", "expires_at", "routed", "attempts",
+    "size", "sender_hash", "idempotency_key", "correlation_id", "traceparent", "data_key_id", "payload",
+)  # fmt: skip
 
 _KEY_SECONDS = 60.0
 _known_keys: dict[bytes, float] = {}
@@ -149,7 +149,7 @@ def _write_rows(records: Iterable[Record], moment: int) -> dict[str, int]:
             f"{'NULL' if r.correlation_id is None else once(r.correlation_id)},"
             f"{'NULL' if r.traceparent is None else once(r.traceparent)},X'{r.data_key_id.hex()}',X'{r.sealed.hex()}')"
         )
-    insert(_HEAD, rows)
+    insert(Message, _COLUMNS, rows)
     return statuses
 
 
