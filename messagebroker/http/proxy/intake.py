@@ -12,7 +12,7 @@ from messagebroker.db.models import PRIORITIES
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.draw import SUFFIXES, Draw
 from messagebroker.http.proxy.faults import invalid, refuse_nul
-from messagebroker.http.proxy.values import Limits, instant, refuse_topic, topic_problem
+from messagebroker.http.proxy.values import Limits, instant, number_out_of_range, refuse_topic, topic_problem
 from messagebroker.ops.records import Record, SealedKey
 from messagebroker.ops.sealing import Sealer, sender_hash
 from messagebroker.ops.snapshot import ClientPolicy
@@ -135,6 +135,8 @@ class Intake:
                 priorities[priority] += 1
             except Problem as problem:
                 taken.problems[item] = problem
+            except OverflowError:
+                taken.problems[item] = number_out_of_range(draft.metadata)
         return taken
 
 

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import falcon
 import httpx
@@ -19,6 +19,7 @@ from messagebroker.ops import ids
 from messagebroker.settings import Settings
 
 PATH = "/api/v1/messages/{message_id}"
+MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36, extra_json_schema={"format": "uuid"})]
 _TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 _MOST_WAITING = 8  # threads that `Prefer: wait` may hold at a time
@@ -117,7 +118,7 @@ class StoredMessage:
             PATH,
             "Read one of your messages",
             responses={200: FoundMessage, 404: None},
-            path_types={"message_id": str},
+            path_types={"message_id": MessageId},
             tag="messages",
             description="404 `not-stored-yet` with Retry-After while the message is queued.",
         ),

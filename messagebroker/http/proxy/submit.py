@@ -89,11 +89,11 @@ class SubmitMessage(_Submit):
             SINGLE,
             "Submit a message",
             request={
-                "application/json": NativeMessage | SenderMessage,
+                "application/json": (NativeMessage, SenderMessage),
                 cloudevents.STRUCTURED: cloudevents.CloudEvent,
                 cloudevents.BATCHED: list[cloudevents.CloudEvent],
             },
-            responses={201: Accepted, 202: Accepted, 207: AcceptedBatch, 409: None, 429: None},
+            responses={201: Accepted, 202: (Accepted, AcceptedBatch), 207: AcceptedBatch, 409: None, 429: None},
             headers=SubmitHeaders,
             tag="messages",
         ),

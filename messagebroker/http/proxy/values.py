@@ -35,16 +35,12 @@ class Limits:
             raise Problem(413, "body-too-large", f"the body has {size} bytes; {self.body_bytes} are allowed", field="body")
 
     def check_metadata(self, metadata: dict[str, Any]) -> None:
-        """Size as compact JSON, depth, and numbers that fit."""
+        """Size as compact JSON, and depth. Numbers that are too large show when they are encoded."""
         for value in metadata.values():
             if value.__class__ is dict or value.__class__ is list:
                 self._check_depth(metadata, 1, "metadata")
                 break
-        try:
-            size = len(_json(metadata))
-        except OverflowError:
-            path = _too_large(metadata, "metadata") or "metadata"
-            raise invalid(path, "the number is out of range (64 bits)") from None
+        size = len(_json(metadata))
         if size > self.metadata_bytes:
             raise invalid("metadata", f"has {size} bytes as JSON; {self.metadata_bytes} are allowed")
 
@@ -59,6 +55,11 @@ class Limits:
 
 def _numbered(values: list[Any]) -> Any:
     return ((f"[{index}]", item) for index, item in enumerate(values))
+
+
+def number_out_of_range(metadata: dict[str, Any]) -> Problem:
+    """The problem for an integer that MessagePack refused."""
+    return invalid(_too_large(metadata, "metadata") or "metadata", "the number is out of range (64 bits)")
 
 
 def _too_large(value: Any, path: str) -> str | None:
