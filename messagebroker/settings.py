@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     backup_schedule: str = "0 2 * * *"
     cleanup_schedule: str = "30 3 * * *"
     token_minutes: Positive = 60
-    portal_idle_minutes: Positive = 30  # without a click, then the portal asks to log in again
+    portal_idle_seconds: Seconds = 1800.0  # without a page or a click, then the portal asks to log in again
 
     @field_validator("database_url", "redis_url", "jwt_secret", "redis_password", "log_file_path", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -86,7 +87,7 @@ def submit_events(events: Iterable[CloudEvent], key: str | None) -> Call[BatchRe
 
 def get(message_id: str) -> Call[Message]:
     """Reads one of the client's own messages, its body included."""
-    return Call(method="GET", path=f"{MESSAGES}/{message_id}", read=_MESSAGE)
+    return Call(method="GET", path=f"{MESSAGES}/{quote(message_id, safe='')}", read=_MESSAGE)
 
 
 def whoami() -> Call[dict[str, Any]]:

@@ -53,7 +53,7 @@ def make_portal(settings: Settings) -> Portal:
         )
     except SetupError as error:
         raise ConfigurationError(str(error)) from error
-    return Portal(settings, api, Sessions(settings.portal_idle_minutes * 60.0), Metrics())
+    return Portal(settings, api, Sessions(settings.portal_idle_seconds), Metrics())
 
 
 def make(portal: Portal) -> ASGIApp:

@@ -22,8 +22,9 @@ class Depth:
         self.session = session
         self.caller = caller
         with Tag("a", "depth", href="/queues", aria_label="Queue depth") as self.box:
-            Text("span", "Queue", "name")
-            self.text = Text("strong", "…")
+            Text("span", "Queue", "word")
+            self.count = Text("strong", "…")
+            self.oldest = Text("span", "", "oldest")
         ui.timer(seconds, self.refresh)
 
     async def refresh(self) -> None:
@@ -33,10 +34,11 @@ class Depth:
         try:
             self.show(await self.portal.api.queue_stats(self.caller))
         except ClientError:
-            self.text.text = "unknown"
+            self.count.text, self.oldest.text = "unknown", ""
 
     def show(self, stats: QueueStats) -> None:
         """Depth is always beside the oldest message's age: alone it says little."""
         oldest = stats.oldest_seconds
-        self.text.text = f"{stats.messages:,}" + (f" · oldest {age(oldest)}" if stats.messages and oldest is not None else "")
+        self.count.text = f"{stats.messages:,}"
+        self.oldest.text = age(oldest) if stats.messages and oldest is not None else ""
         self.box.classes(add="slow") if (oldest or 0) > SLOW_SECONDS else self.box.classes(remove="slow")

@@ -81,16 +81,16 @@ def needs_login(portal: Portal, request: Request, error: ClientError) -> bool:
 
 
 def _person(session: Session) -> None:
-    with Tag("details", "person"):
-        with Tag("summary", aria_label=f"{session.person.email}: account"):
-            Text("span", session.person.email[:1].upper(), "initial", aria_hidden="true")
-            Text("span", session.person.email, "email")
-        with Tag("div", "menu"):
-            Text("p", session.person.email, "who")
-            Text("p", session.person.role.replace("_", " "), "role")
-            link("Change password", "/password", "item")
-            with Tag("form", method="post", action="/logout"):
-                Text("button", "Log out", "item", type="submit")
+    person = session.person
+    with Tag("button", "person", type="button", popovertarget="account", aria_label=f"Account of {person.email}"):
+        Text("span", person.email[:1].upper(), "initial", aria_hidden="true")
+        Text("span", person.email, "email")
+    with Tag("div", "menu", id="account", popover="auto"):  # closes on Escape and on a click elsewhere
+        Text("p", person.email, "who")
+        Text("p", person.role.replace("_", " "), "role")
+        link("Change password", "/password", "item")
+        with Tag("form", method="post", action="/logout"):
+            Text("button", "Log out", "item", type="submit")
 
 
 def _leave_with(session: Session) -> None:

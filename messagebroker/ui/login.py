@@ -65,7 +65,6 @@ class Login:
         self.portal.sessions.end(self.portal.session_of(request), End.LOGOUT)
         answer = RedirectResponse(f"/login?ended={End.LOGOUT}", 303)
         answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
-        answer.headers["clear-site-data"] = '"cache"'
         return answer
 
     def _again(self, request: Request, target: str, email: str, error: ClientError) -> Response:

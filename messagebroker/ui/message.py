@@ -16,7 +16,7 @@ from messagebroker.ui.frame import draw_trouble, frame, needs_login, trouble
 from messagebroker.ui.messages import BUILD_SECONDS, badge
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.sessions import End
-from messagebroker.ui.wording import moment, size
+from messagebroker.ui.wording import exact, size
 
 TITLE = "Message"
 
@@ -84,8 +84,10 @@ class Opening:
     def _draw(self, message: Message) -> None:
         self.place.clear()
         with self.place:
+            notice("You opened this body; the audit log has a record of it.")
             if message.sender:
-                _pair("Sender", message.sender)
+                with Tag("dl"):
+                    _pair("Sender", message.sender)
             Text("pre", as_text(message.body), tabindex=0, aria_label="Body of the message")
             if message.metadata:
                 Text("h3", "Metadata")
@@ -120,19 +122,21 @@ def _facts(message: Message) -> None:
 
 
 def _timeline(message: Message) -> None:
-    times: list[tuple[str, datetime | None]] = [
+    due = "Lease ends" if message.status == "processing" else "Due"
+    named = (
         ("Accepted", message.created_at),
         ("Stored", message.stored_at),
-        ("Lease ends" if message.status == "processing" else "Due", message.due_at),
+        (due, message.due_at),
         ("Expires", message.expires_at),
-    ]
+    )
+    known: list[tuple[datetime, str]] = sorted((at, name) for name, at in named if at is not None)
     with Tag("section", "card"):
         Text("h2", "Timeline")
         with Tag("ol", "timeline"):
-            for name, at in sorted((pair for pair in times if pair[1] is not None), key=lambda pair: str(pair[1])):
+            for at, name in known:
                 with Tag("li"):
                     Text("span", name)
-                    Text("time", moment(at), datetime=at.isoformat() if at else "")
+                    Text("time", exact(at), datetime=at.isoformat())
 
 
 def _pair(name: str, value: str) -> None:

@@ -56,7 +56,7 @@ class Messages:
                 link(choice or "all", address(choice), **here)
 
     def _table(self, items: list[Message]) -> None:
-        with Tag("div", "card table"), Tag("table"):
+        with Tag("div", "card table"), Tag("table", "messages"):
             Text("caption", "Messages, newest first", "unseen")
             with Tag("thead"), Tag("tr"):
                 for name in ("Accepted", "Status", "Topic", "Client", "Priority", "Size", "Message"):

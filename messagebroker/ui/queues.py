@@ -57,7 +57,7 @@ class Queues:
 
 
 def _draw(stats: QueueStats) -> None:
-    with Tag("div", "card table"), Tag("table"):
+    with Tag("div", "card table"), Tag("table", "labelled"):
         Text("caption", "Queues", "unseen")
         with Tag("thead"), Tag("tr"):
             for name in ("Queue", "Messages", "Running", "Oldest"):

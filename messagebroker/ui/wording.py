@@ -14,6 +14,11 @@ def moment(value: datetime | None) -> str:
     return "–" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def exact(value: datetime) -> str:
+    """A time in UTC, to the millisecond."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{value.microsecond // 1000:03d} UTC"
+
+
 def age(seconds: float | None) -> str:
     """How long something has waited, in its largest unit."""
     if seconds is None:
