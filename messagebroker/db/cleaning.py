@@ -10,12 +10,11 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db import models
-from messagebroker.db.connection import database
 from messagebroker.db.models import FINAL_STATUSES
+from messagebroker.db.writing import writing
 
 Message: Any = models.Message  # the stubs of peewee know neither columns nor `delete`
 DataKey: Any = models.DataKey
-Heartbeat: Any = models.Heartbeat
 
 
 def count_final_messages(before: bytes) -> dict[str, int]:
@@ -36,7 +35,7 @@ def next_message_ids(after: bytes, before: bytes, limit: int) -> list[bytes]:
 
 def delete_final_messages(ids: Sequence[bytes]) -> dict[str, int]:
     """Deletes those of `ids` that are in a final status now, their aliases with them; the number by status."""
-    with database.atomic():
+    with writing():
         query = Message.select(Message.id, Message.status)
         found = _rows(query.where(Message.id.in_(list(ids)), Message.status.in_(FINAL_STATUSES)))
         if found:
@@ -59,11 +58,6 @@ def is_named(key_id: bytes, first: bytes, last: bytes) -> bool:
 def delete_data_keys(ids: Sequence[bytes], before: datetime) -> int:
     """Deletes keys, but for those that an ingest has seen since they were looked up."""
     return int(DataKey.delete().where(DataKey.id.in_(list(ids)), DataKey.last_seen_at < before).execute())
-
-
-def delete_heartbeats(before: datetime) -> int:
-    """Rows of processes that have long ended."""
-    return int(Heartbeat.delete().where(Heartbeat.seen_at < before).execute())
 
 
 def _rows(query: Any) -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ _OPTIONS = (
 
 _INSERT = re.compile(rb"INSERT (?:IGNORE )?INTO `((?:[^`]|``)+)`")
 _STRINGS = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
+_COMPLAINT = re.compile(r"ERROR\b|\S*(mysql|mariadb)\S*: ", re.IGNORECASE)
 _SQLITE_URL = "sqlite:///"
 
 
@@ -149,8 +150,13 @@ def _running(command: list[str], *, stdin: int, stdout: int) -> Iterator[subproc
                     _close(stream)
         if status != 0:
             errors.seek(0)
-            said = errors.read()[-2000:].decode("utf-8", "replace").strip()
+            said = _what_matters(errors.read().decode("utf-8", "replace"))
             raise Unavailable(f"{name} ended with exit status {status}: {said or 'it said nothing'}")
+
+
+def _what_matters(said: str) -> str:
+    """The programs' own complaints; not the statements that they print beside them, which hold data."""
+    return "; ".join(line.strip() for line in said.splitlines() if _COMPLAINT.match(line))[-1000:]
 
 
 def _close(stream: IO[bytes]) -> None:

@@ -83,7 +83,9 @@ class FilePlan:
             return "keep"
         if name == installation.ENV_FILE:
             return "beside"
-        return "merge" if name == installation.MASTER_KEYS else "replace"
+        if name == installation.MASTER_KEYS:
+            return "keep" if merge_master_keys(present, data) == present else "merge"
+        return "replace"
 
     def _has_newer_certificate(self, name: str) -> bool:
         """Whether the certificate of a missing key is another one than in the backup, so that the key would not match it."""
@@ -119,7 +121,8 @@ def merge_master_keys(present: bytes, restored: bytes) -> bytes:
     except (msgspec.DecodeError, TypeError, KeyError):
         return restored  # what was here is no key ring
     there: list[dict[str, Any]] = msgspec.json.decode(restored)
-    return msgspec.json.format(msgspec.json.encode(here + [entry for entry in there if entry["id"] not in known])) + b"\n"
+    missing = [entry for entry in there if entry["id"] not in known]
+    return msgspec.json.format(msgspec.json.encode(here + missing)) + b"\n" if missing else present
 
 
 def _move(source: Path, target: Path) -> None:

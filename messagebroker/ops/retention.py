@@ -30,7 +30,6 @@ class Cleaned:
 
     messages: dict[str, int] = field(default_factory=dict)  # status -> number
     data_keys: int = 0
-    heartbeats: int = 0
 
     @property
     def total(self) -> int:
@@ -60,8 +59,6 @@ def cleanup(
             return cleaned
     _remove_messages(cleaned, ids.floor(before), stop)
     _remove_data_keys(cleaned, settings, days, stop)
-    with connected():
-        cleaned.heartbeats = cleaning.delete_heartbeats(clock.now() - _SKEW)
     return cleaned
 
 
