@@ -43,7 +43,7 @@ def publish(settings: Settings, redis: redis_py.Redis | None = None) -> int:
 
 
 def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) -> int | None:
-    """Publishes when Redis has lost the policy, has an older one, or the database says something new; else None.
+    """Publishes when Redis or the database lost something, or the database says something new; else None.
 
     Cheap enough for every few seconds: main calls it, so that proxies come back soon after Redis was lost.
     """
@@ -61,6 +61,7 @@ def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) 
             and previous.number >= number
             and told == str(previous.number).encode()
             and previous.content == _built(settings, folder, previous, number).content
+            and not registry.valid_among(previous.revoked)
         )
     return None if is_current else publish(settings, client)
 

@@ -93,6 +93,11 @@ def expired_among(serials: frozenset[str]) -> frozenset[str]:
     return frozenset(row.serial for row in query)
 
 
+def valid_among(serials: frozenset[str]) -> bool:
+    """Whether the table has one of them as not revoked (after an old backup was restored)."""
+    return bool(Certificate.select().where(Certificate.serial.in_(sorted(serials)) & Certificate.revoked_at.is_null()).exists())
+
+
 def revoke_all(serials: frozenset[str], reason: str) -> int:
     """Marks rows as revoked that are not yet; how many."""
     return int(
