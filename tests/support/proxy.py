@@ -11,7 +11,6 @@ import dramatiq
 import falcon.testing
 import msgspec
 import redis
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from messagebroker.actors.ingest import add_calls, prepare
 from messagebroker.db.models import PRIORITIES

@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.drafts import AnyDraft, Draft, Priority
-from messagebroker.http.proxy.faults import UNDECODABLE, invalid, undecodable
+from messagebroker.http.proxy.faults import UNDECODABLE, invalid, lenient, parted, undecodable
 from messagebroker.http.proxy.headers import is_traceparent
 from messagebroker.http.proxy.native import check_count
 
@@ -54,6 +54,9 @@ _any = msgspec.json.Decoder()
 _name = re.compile(r"[a-z0-9]{1,64}")
 _json_type = re.compile(r"[a-z]+/([^;]+\+)?json\b", re.I)
 _text_type = re.compile(r"text/|[a-z]+/([^;]+\+)?(json|xml)\b", re.I)
+_CALLED = {
+    "body": "data", "topic": "type", "sender": "source", "deliver_at": "deliverat", "expires_at": "expirytime", "metadata": "",
+}  # fmt: skip
 _DATA = frozenset({"data", "data_base64", "datacontenttype"})
 _PRIORITIES = frozenset(get_args(Priority))
 _INT32 = range(-(2**31), 2**31)
@@ -73,14 +76,16 @@ def structured(raw: bytes) -> Draft:
 def batched(raw: bytes, limit: int) -> list[AnyDraft | Problem]:
     """The events of the JSON batch format, with a problem in place of each that is wrong."""
     try:
-        items = _events.decode(raw)
+        items = [bytes(item) for item in _events.decode(raw)]
     except UNDECODABLE as error:
-        raise undecodable(raw, error) from None
+        items = parted(lenient(raw))
+        if not items:
+            raise undecodable(raw, error) from None
     check_count(len(items), limit)
     found: list[AnyDraft | Problem] = []
     for item in items:
         try:
-            found.append(structured(bytes(item)))
+            found.append(structured(item))
         except Problem as problem:
             found.append(problem)
     return found
@@ -121,6 +126,7 @@ def _draft(event: CloudEvent, kept: dict[str, Any], data: str | bytes, content_t
         metadata=kept,
         content_type=content_type,
         traceparent=trace if isinstance(trace, str) and is_traceparent(trace) else None,
+        called=_CALLED,
     )
 
 

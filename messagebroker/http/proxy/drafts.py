@@ -38,6 +38,7 @@ class NativeMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     content_type: ClassVar[None] = None  # only CloudEvents name one
     traceparent: ClassVar[None] = None
+    called: ClassVar[dict[str, str]] = {}
 
 
 class NativeBatch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -68,6 +69,7 @@ class Draft(msgspec.Struct, gc=False):
     client_id: str | None = None
     content_type: str | None = None
     traceparent: str | None = None
+    called: dict[str, str] = {}  # what its format calls our fields; problems speak of those
 
 
 AnyDraft = NativeMessage | Draft

@@ -49,6 +49,22 @@ def undecodable(raw: bytes, error: Exception) -> Problem:
     return Problem(400, "invalid-json", f"the body is not JSON in UTF-8: {error}")
 
 
+def in_words_of(draft: Any, problem: Problem) -> Problem:
+    """The problem, with the field under the name that the sender's format has for it."""
+    field = problem.document.get("field")
+    called = draft.called
+    if field is None or not called:
+        return problem
+    known = next((name for name in called if field == name or field.startswith((f"{name}.", f"{name}["))), None)
+    if known is None:
+        return problem
+    renamed = (called[known] + field[len(known) :]).lstrip(".")
+    detail = problem.document["detail"]
+    if detail.startswith(f"{field}:"):
+        detail = renamed + detail[len(field) :]
+    return Problem(problem.document["status"], problem.name, detail, field=renamed)
+
+
 def refuse_nul(draft: Any, names: tuple[str, ...]) -> None:
     """Raises the problem for a NUL in any of the draft's named parts."""
     for name in names:
@@ -82,8 +98,25 @@ def _is_lone_surrogate(text: str) -> bool:
 
 
 def _field_with(raw: bytes, wrong: Callable[[str], bool]) -> str | None:
-    """Python's own JSON reader lets lone surrogates through, so it can say where they are."""
+    return find(lenient(raw), wrong)
+
+
+def lenient(raw: bytes, member: str | None = None) -> Any:
+    """JSON with lone surrogates in it, which only Python's own reader lets through, so that they can be named.
+
+    None for anything else that msgspec refused; `member`: that member of an object that has no other.
+    """
+    if not _SURROGATE_ESCAPE.search(raw):
+        return None
     try:
-        return find(json.loads(raw), wrong)
+        found = json.loads(raw)
     except (ValueError, RecursionError):
         return None
+    if member is None:
+        return found
+    return found[member] if isinstance(found, dict) and found.keys() == {member} else None
+
+
+def parted(items: Any) -> list[bytes]:
+    """Each item of a list that `lenient` read as JSON of its own; empty when it is no list."""
+    return [json.dumps(item).encode() for item in items] if isinstance(items, list) else []

@@ -11,7 +11,7 @@ import msgspec
 from messagebroker.db.models import PRIORITIES
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.draw import SUFFIXES, Draw
-from messagebroker.http.proxy.faults import invalid, refuse_nul
+from messagebroker.http.proxy.faults import in_words_of, invalid, refuse_nul
 from messagebroker.http.proxy.values import Limits, instant, number_out_of_range, refuse_topic, topic_problem
 from messagebroker.ops.records import Record, SealedKey
 from messagebroker.ops.sealing import Sealer, sender_hash
@@ -97,7 +97,7 @@ class Intake:
                 if topic != fine:
                     wrong = topic_problem(topic, patterns)
                     if wrong is not None:
-                        raise refuse_topic(wrong, topic, "type" if draft.content_type else "topic")
+                        raise refuse_topic(wrong, topic)
                     fine = topic
                 sender = draft.sender
                 metadata = draft.metadata
@@ -134,7 +134,7 @@ class Intake:
                 )
                 priorities[priority] += 1
             except Problem as problem:
-                taken.problems[item] = problem
+                taken.problems[item] = in_words_of(draft, problem)
             except OverflowError:
                 taken.problems[item] = number_out_of_range(draft.metadata)
         return taken

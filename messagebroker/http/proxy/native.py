@@ -9,7 +9,7 @@ import msgspec
 
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.drafts import AnyDraft, Draft, NativeBatch, NativeMessage, SenderMessage
-from messagebroker.http.proxy.faults import UNDECODABLE, invalid, undecodable
+from messagebroker.http.proxy.faults import UNDECODABLE, invalid, lenient, parted, undecodable
 from messagebroker.ops.names import E164
 
 _single = msgspec.json.Decoder(NativeMessage)
@@ -19,6 +19,7 @@ _fields = msgspec.json.Decoder(dict[str, Any])
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _e164 = re.compile(E164.removesuffix("$"))
 _ESTABLISHED = frozenset(SenderMessage.__struct_fields__)
+_CALLED = {"body": "message_body", "sender": "sender_number"}
 _MARKS = ("sender_number", "message_body")
 
 
@@ -76,7 +77,13 @@ def established(raw: bytes) -> Draft:
         for name, value in fields.items():
             if name not in _ESTABLISHED:
                 metadata[_free_name(name, metadata)] = value
-    return Draft(message.message_body, sender=message.sender_number, metadata=metadata, client_id=message.client_id)
+    return Draft(
+        message.message_body,
+        sender=message.sender_number,
+        metadata=metadata,
+        client_id=message.client_id,
+        called=_CALLED,
+    )
 
 
 def check_count(count: int, limit: int) -> None:
@@ -95,20 +102,23 @@ def _free_name(name: str, metadata: dict[str, Any]) -> str:
 
 
 def _is_established(raw: bytes) -> bool:
+    fields: Any
     try:
         fields = _raw_fields.decode(raw)
     except UNDECODABLE:
-        return False
-    return any(name in fields for name in _MARKS)
+        fields = lenient(raw)
+    return isinstance(fields, dict) and any(name in fields for name in _MARKS)
 
 
 def _one_by_one(raw: bytes, limit: int) -> list[AnyDraft | Problem]:
     try:
-        items = _raw_batch.decode(raw).messages
+        items = [bytes(item) for item in _raw_batch.decode(raw).messages]
     except UNDECODABLE as error:
-        raise undecodable(raw, error) from None
+        items = parted(lenient(raw, "messages"))
+        if not items:
+            raise undecodable(raw, error) from None
     check_count(len(items), limit)
-    return [_item(bytes(item)) for item in items]
+    return [_item(item) for item in items]
 
 
 def _item(raw: bytes) -> AnyDraft | Problem:

@@ -91,11 +91,11 @@ def topic_problem(topic: str, patterns: tuple[str, ...] | None) -> str | None:
     return "topic-not-allowed"
 
 
-def refuse_topic(name: str, topic: str, field: str) -> Problem:
+def refuse_topic(name: str, topic: str) -> Problem:
     """The problem that `topic_problem` named."""
     if name == "topic-not-allowed":
-        return Problem(403, name, f"this client may not send to the topic {topic}", field=field)
-    return invalid(field, "is no topic: up to 200 of A-Z, a-z, 0-9 and . _ / -, beginning with a letter or digit")
+        return Problem(403, name, f"this client may not send to the topic {topic}", field="topic")
+    return invalid("topic", "is no topic: up to 200 of A-Z, a-z, 0-9 and . _ / -, beginning with a letter or digit")
 
 
 @lru_cache(maxsize=1024)
