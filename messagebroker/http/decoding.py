@@ -66,6 +66,9 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
 def read_query(request: falcon.Request, kind: type[T]) -> T:
     """The query string as a struct: unknown, repeated and ill-typed parameters are a 400 that names them."""
     scalars = _scalars(cast(Hashable, kind))
+    for name, value in request.params.items():
+        if not (name + "".join(value)).isprintable():  # a pattern's `$` would let a line end pass
+            raise Problem(400, "invalid-parameter", "a control character is in the query string", field=name)
     values = {name: _scalar(value, scalars.get(name)) for name, value in request.params.items()}
     try:
         return msgspec.convert(values, kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,6 +18,9 @@ DUE_STATUSES = ("scheduled", "processing")
 """They have a `due_at`, and so are listed by it; every other status is listed by id."""
 
 PLAIN = [field for field in Message._meta.sorted_fields if field is not Message.payload]
+
+
+_FIRST_IDS = datetime(1970, 1, 1, tzinfo=UTC)  # ids count from here
 
 
 class Unindexed(Refused):
@@ -103,13 +106,17 @@ def _by_id(filters: Filters) -> pw.ModelSelect[Message]:
     if filters.status is not None:
         query = query.where(Message.status == filters.status, Message.due_at.is_null())  # then ids are in order in its index
     if filters.since is not None:
-        query = query.where(Message.id >= ids.floor(filters.since))
+        query = query.where(Message.id >= _floor(filters.since))
     if filters.until is not None:
-        query = query.where(Message.id < ids.floor(filters.until))
+        query = query.where(Message.id < _floor(filters.until))
     if filters.cursor is not None:
         position = cursors.read_id(filters.cursor)
         query = query.where(Message.id < position if filters.newest_first else Message.id > position)
     return query.order_by(Message.id.desc() if filters.newest_first else Message.id)
+
+
+def _floor(moment: datetime) -> bytes:
+    return ids.floor(max(moment, _FIRST_IDS))
 
 
 def _by_due(filters: Filters) -> pw.ModelSelect[Message]:
