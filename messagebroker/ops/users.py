@@ -66,8 +66,7 @@ def create_first_admin(email: str) -> str:
 
 def authenticate(email: str, password: str) -> User | None:
     """The user, when the password is theirs and they are not disabled. Takes as long when there is no such user."""
-    with connected():
-        user = User.get_or_none(User.email == email.strip().lower())
+    user = _known(email)
     if user is not None and user.disabled_at is not None:
         user = None
     right = passwords.matches(user.password_hash if user else None, password)
@@ -89,8 +88,7 @@ def find(email: str) -> User:
     Raises:
         NotFound: there is none of this address.
     """
-    with connected():
-        user = User.get_or_none(User.email == normal_email(email))
+    user = _known(normal_email(email))
     if user is None:
         raise NotFound(f"there is no user {email}; `messagebroker users list` shows who there is")
     return user
@@ -98,8 +96,15 @@ def find(email: str) -> User:
 
 def is_known(typed: str) -> bool:
     """Whether what somebody typed is the address of a user."""
+    return _known(typed) is not None
+
+
+def _known(typed: str) -> User | None:
+    """The user of exactly this address: MySQL's collation finds `é` for `e` too, and passes over NUL."""
+    email = typed.strip().lower()
     with connected():
-        return bool(User.select().where(User.email == typed.strip().lower()).exists())
+        user = User.get_or_none(User.email == email)
+    return user if user is not None and user.email == email else None
 
 
 def by_id(user_id: int) -> User | None:
