@@ -62,6 +62,9 @@ class Proxy:
         clients = {client.name: client for client in CAST}
         self.watcher = Watcher(Policy(1, datetime.now(UTC), frozenset(), clients, key_id, public, False))
         self.redis = connect(settings)
+        self.assemble(settings)
+
+    def assemble(self, settings: Settings) -> None:
         self.app, self.parts = make(settings, watcher=self.watcher, client=self.redis, add_calls=add_calls, prepare=prepare)  # type: ignore[arg-type]
         self.http = falcon.testing.TestClient(self.app)
 
@@ -89,6 +92,12 @@ class Proxy:
     def maintain(self) -> None:
         assert self.watcher.current
         self.watcher.current = replace(self.watcher.current, maintenance=True)
+
+    def default_topic(self, client: str, topic: str) -> None:
+        policy = self.watcher.current
+        assert policy
+        changed = replace(policy.clients[client], default_topic=topic)
+        self.watcher.current = replace(policy, clients={**policy.clients, client: changed})
 
     def queued(self) -> list[Record]:
         """Every record that waits in Redis, in order."""
