@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.utilities import Error
 
 from messagebroker.http import handshake
-from messagebroker.http.limits import Transfer
-from messagebroker.http.parser import Parser, RequestTimeout
+from messagebroker.http.parser import Overloaded, Parser, RequestTimeout
+from messagebroker.http.patience import Patience
 from messagebroker.http.secure import Ended, SecureSocket
-from messagebroker.http.tasks import ProblemTask, Task
+from messagebroker.http.tasks import USE_HTTPS, ProblemTask, Task
 
 if TYPE_CHECKING:
     from messagebroker.http.server import Server
@@ -44,10 +46,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.established = False
         self.lingering = False  # our side is closed; what still arrives is thrown away
         self.watched = 0  # the events that the I/O thread waits for
-        self.incoming: Transfer | None = None  # the request body that is arriving
-        self.outgoing: Transfer | None = None  # the answer that the peer has not taken yet
-        self.outgoing_from = 0  # `secure.sent` when it began to wait
-        self.deadline = time.monotonic() + server.limits.handshake_seconds
+        self.patience = Patience(server.limits)
         self.environ: dict[str, Any] = {}
         super().__init__(server, sock, address, server.adjustments, map=server.channels)
 
@@ -78,13 +77,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         else:
             if data:
                 self.received(data)
-                self._set_deadline()
+                self._expect_more()
 
     def _shake_hands(self) -> bytes:
         if not self.secure.handshake():
             return b""
         self.established = True
-        self.deadline = time.monotonic() + self.server.limits.header_seconds
+        self.patience.expect_header()
         certificate = self.secure.certificate()
         peer, problem = handshake.identify(certificate) if certificate else (None, None)
         if peer is None:
@@ -105,45 +104,38 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.handle_close()
 
     def _failed(self, error: ssl.SSLError) -> None:
-        if not self.established:
-            self.server.refusals.record(handshake.reason_of(error), self.addr[0], handshake.detail_of(error))
-        if isinstance(error, ssl.SSLCertVerificationError):
-            self.linger()  # so that the alert arrives before the reset that unread bytes would cause
-        else:
+        if self.established:
             self.handle_close()
+            return
+        reason = handshake.reason_of(error)
+        self.server.refusals.record(reason, self.addr[0], handshake.detail_of(error))
+        if reason == handshake.PLAIN_HTTP:
+            self.secure.send_plain(USE_HTTPS)
+        self.linger()  # so that the alert arrives before the reset that unread bytes would cause
 
-    def _set_deadline(self) -> None:
-        """After bytes arrived: until when must there be more of them?"""
+    def _expect_more(self) -> None:
+        """After bytes arrived: what must come next?"""
         request = self.request
         if request is None:  # complete, and being served or about to be
-            self._rest(time.monotonic())
+            self.patience.expect_nothing()
         elif request.headers_finished:
-            if self.incoming is None:
-                self.incoming = Transfer()
-            self.incoming.moved = request.body_bytes_received
-        elif not request.begun:
-            request.begun = True
-            self.deadline = time.monotonic() + self.server.limits.header_seconds
-
-    def _rest(self, now: float) -> None:
-        """Nothing is expected from the peer just now; its time starts again."""
-        limits = self.server.limits
-        self.incoming = None
-        self.deadline = now + (limits.idle_seconds if self.request is None else limits.header_seconds)
+            self.patience.expect_body(request.body_bytes_received)
+        else:
+            self.patience.expect_header()
 
     def check(self, now: float) -> None:
         """Called a few times a second: ends what takes too long."""
-        if self.outgoing is not None:
-            self.outgoing.moved = self.secure.sent - self.outgoing_from
-            if self.outgoing.trickles(self.server.limits, now):
+        patience = self.patience
+        if self.secure.unsent:
+            if patience.is_tired_of_reader(now, self.secure.sent):
                 self.handle_close()
-        elif self.requests:
-            self._rest(now)  # the application may take its time
-        elif self.incoming is not None:
-            fault = self.incoming.fault(self.server.limits, now)
-            if fault:
-                self._give_up(f"its body {fault}")
-        elif now > self.deadline:
+            return
+        patience.answer_is_taken()
+        if self.requests:  # the application may take its time
+            patience.expect_nothing(half_read=self.request is not None)
+        elif fault := patience.body_fault(now):
+            self._give_up(RequestTimeout(f"its body {fault}"))
+        elif patience.is_over(now):
             self._out_of_time()
 
     def _out_of_time(self) -> None:
@@ -153,17 +145,31 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.server.refusals.record(handshake.TIMEOUT, self.addr[0])
             self.handle_close()
         elif self.request is not None:
-            self._give_up(f"its header took longer than {self.server.limits.header_seconds:g} s")
+            self._give_up(RequestTimeout(f"its header took longer than {self.server.limits.header_seconds:g} s"))
         else:
             self.linger()
 
-    def _give_up(self, why: str) -> None:
-        """Answers a request that did not arrive in time."""
+    def held(self) -> int:
+        """Bytes of request bodies that it holds."""
+        requests = [*self.requests, self.request] if self.request else self.requests
+        return sum(request.body_bytes_received for request in requests)
+
+    def is_receiving(self) -> bool:
+        """True while a body is still arriving."""
+        return self.patience.is_receiving() and self.request is not None
+
+    def refuse_body(self) -> None:
+        """Gives up the body that is arriving, for want of memory."""
+        self._give_up(Overloaded(""))
+
+    def _give_up(self, error: Error) -> None:
+        """Answers a request before all of it arrived."""
         with self.requests_lock:
-            request, self.request, self.incoming = self.request, None, None
+            request, self.request = self.request, None
             assert request is not None
-            request.fail(RequestTimeout(why))
+            request.fail(error)
             self.requests.append(request)
+        self.patience.expect_nothing()
         self.server.add_task(self)
 
     def attend(self) -> None:
@@ -182,15 +188,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.secure.flush()
         except OSError:
             self.will_close = True
-        with self.outbuf_lock:
-            if self.secure.unsent and not self.will_close:
-                if self.outgoing is None:
-                    self.outgoing, self.outgoing_from = Transfer(), self.secure.sent
-            else:
-                self.outgoing = None
-            if self.will_close:
-                self.connected = False
-            self.outbuf_lock.notify_all()
+            return  # the caller closes, and that wakes whoever waits
+        if self.secure.unsent <= HIGH_WATER:
+            with self.outbuf_lock:
+                self.outbuf_lock.notify_all()
 
     def linger(self) -> None:
         """Closes our side, and for a moment throws away what the peer still sends.
@@ -201,8 +202,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.lingering or not self.connected:
             return
         self.lingering = True
-        self.incoming = self.request = None
-        self.deadline = time.monotonic() + self.server.limits.linger_seconds
+        self.request = None
+        self.patience.expect_end()
         self.secure.say_goodbye()
 
     def handle_close(self) -> None:
@@ -211,7 +212,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return
         with self.outbuf_lock:
             self.connected = False
-            self.outgoing = None
             self.outbuf_lock.notify_all()
         self.server.forget(self)
         with self.secure.lock:  # no worker is in the middle of a send: its bytes would go to the number's next owner
@@ -237,11 +237,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     # a worker thread
 
-    def write_soon(self, data: bytes) -> int:
+    def write_soon(self, data: Any) -> int:
         """Sends a piece of an answer; waits while the peer is too slow to take what is already waiting."""
-        if not isinstance(data, bytes):  # wsgi.file_wrapper
-            while piece := data.get(_PIECE, True):
-                self.write_soon(piece)
+        if isinstance(data, ReadOnlyFileBasedBuffer):
+            with closing(data):
+                while piece := data.get(_PIECE, True):
+                    self.write_soon(piece)
             return 0
         for start in range(0, len(data), _PIECE):
             if not self.connected:
@@ -256,9 +257,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return len(data)
 
     def _wait_for_reader(self) -> None:
+        self.server.ask_attention(self)
         with self.outbuf_lock:
             while self.connected and self.secure.unsent > HIGH_WATER:
-                self.server.ask_attention(self)
                 self.outbuf_lock.wait(1.0)
 
     def send_continue(self) -> None:

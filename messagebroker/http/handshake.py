@@ -8,6 +8,13 @@ from functools import lru_cache
 from messagebroker.errors import Refused
 from messagebroker.ops.identity import Peer, peer_of
 
+PLAIN_HTTP = "plain-http"
+TIMEOUT = "timeout"
+GONE = "gone"
+NOT_TLS = "not-tls"
+DISPLACED = "displaced"  # silent, and in the way of a newer one
+TOO_MANY = "too-many-connections"
+
 _CERTIFICATE = {  # OpenSSL's X509_V_ERR_… numbers
     9: "certificate-not-yet-valid",
     10: "certificate-expired",
@@ -18,17 +25,12 @@ _CERTIFICATE = {  # OpenSSL's X509_V_ERR_… numbers
     26: "wrong-key-usage",
 }
 _PROTOCOL = {
-    "HTTP_REQUEST": "plain-http",
-    "HTTPS_PROXY_REQUEST": "plain-http",
+    "HTTP_REQUEST": PLAIN_HTTP,
+    "HTTPS_PROXY_REQUEST": PLAIN_HTTP,
     "UNSUPPORTED_PROTOCOL": "old-protocol",
     "VERSION_TOO_LOW": "old-protocol",
     "NO_SHARED_CIPHER": "no-shared-cipher",
 }
-TIMEOUT = "timeout"
-GONE = "gone"
-NOT_TLS = "not-tls"
-DISPLACED = "displaced"  # silent, and in the way of a newer one
-TOO_MANY = "too-many-connections"
 
 
 def reason_of(error: ssl.SSLError) -> str:

@@ -28,6 +28,11 @@ LINGER_SECONDS = 2.0
 ANONYMOUS_BODY_BYTES = 64 * 1024
 """The longest request body of a peer without a certificate: a login fits, filling the memory does not."""
 
+HELD_REQUESTS = 32
+"""How many requests of the greatest size all connections together may hold in memory."""
+
+_HARMLESS = frozenset({"gone", "displaced"})  # port probes of load balancers end so, every few seconds
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -39,6 +44,7 @@ class Limits:
     min_body_rate: int
     max_connections: int
     max_connections_per_address: int
+    held_bytes: int
     idle_seconds: float = IDLE_SECONDS
     linger_seconds: float = LINGER_SECONDS
     rate_grace_seconds: float = RATE_GRACE_SECONDS
@@ -53,30 +59,8 @@ class Limits:
             min_body_rate=settings.min_body_rate,
             max_connections=min(settings.max_connections, 480) if windows else settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
+            held_bytes=settings.max_request_bytes * HELD_REQUESTS,
         )
-
-
-class Transfer:
-    """A body on its way in, or an answer on its way out: has it taken too long, or does it trickle?"""
-
-    __slots__ = ("moved", "started")
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.moved = 0
-
-    def fault(self, limits: Limits, now: float) -> str | None:
-        """What is wrong with it now, if anything."""
-        if now - self.started > limits.body_seconds:
-            return f"took longer than {limits.body_seconds:g} s"
-        if self.trickles(limits, now):
-            return f"came slower than {limits.min_body_rate} bytes a second"
-        return None
-
-    def trickles(self, limits: Limits, now: float) -> bool:
-        """True when it is under the minimum rate."""
-        elapsed = now - self.started
-        return elapsed > limits.rate_grace_seconds and self.moved < elapsed * limits.min_body_rate
 
 
 class Refusals:
@@ -101,7 +85,8 @@ class Refusals:
         if self._lines > self.LINES_PER_SECOND:
             self._untold[reason] += 1
             return
-        log.warning("refused a connection from %s: %s%s", address, reason, f" ({detail})" if detail else "")
+        level = logging.INFO if reason in _HARMLESS else logging.WARNING
+        log.log(level, "refused a connection from %s: %s%s", address, reason, f" ({detail})" if detail else "")
 
     def tell(self) -> None:
         """Logs the sum of what was not logged one by one."""

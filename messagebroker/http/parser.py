@@ -13,7 +13,7 @@ from typing import Any
 
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented, crack_first_line, split_uri
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
-from waitress.utilities import BadRequest, Error
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 MAX_FIELDS = 100
 MAX_CHUNK_LINE = 256
@@ -34,6 +34,13 @@ class RequestTimeout(Error):  # type: ignore[misc]
 
     code = 408
     reason = "Request Timeout"
+
+
+class Overloaded(Error):  # type: ignore[misc]
+    """Too much memory is taken by requests that are not complete."""
+
+    code = 503
+    reason = "Service Unavailable"
 
 
 class Body:
@@ -64,7 +71,9 @@ class Body:
 
 
 class Chunks(ChunkedReceiver):  # type: ignore[misc]
-    """Chunked bodies, without endless chunk lines, empty chunk lines and endless trailers."""
+    """Chunked bodies, without endless chunk lines and trailers."""
+
+    error: Any  # a waitress Error, or None
 
     def received(self, data: bytes) -> int:
         """Takes in bytes; how many of them belong to the body."""
@@ -81,13 +90,15 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     path = request_uri = "/"
     query = ""
     url_scheme = "https"
-    error: Error | None = None
+    error: Any  # a waitress Error, or None
     begun = False  # True once its first bytes set the deadline
 
     def received(self, data: bytes) -> int:
         """Takes in bytes; how many of them belong to this request."""
         consumed: int = super().received(data)
-        if self.headers_finished and (self.error is not None or self.body_rcv is None):
+        if max(self.content_length, 0 if self.body_rcv is None else len(self.body_rcv)) > self.adj.max_body:
+            self.fail(RequestEntityTooLarge(f"over {self.adj.max_body} bytes"))
+        if self.headers_finished and (self.error or self.body_rcv is None):
             self.expect_continue = False  # nobody waits for a body that does not come or is not wanted
         return consumed
 

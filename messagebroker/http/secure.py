@@ -74,6 +74,11 @@ class SecureSocket:
             self._tls.write(data)
             self._push()
 
+    def send_plain(self, data: bytes) -> None:
+        """Sends a few bytes as they are, to a peer that does not speak TLS; whether they arrive is not our concern."""
+        with suppress(OSError):
+            self.socket.send(data)
+
     def flush(self) -> None:
         """Sends as much of the queue as the socket takes."""
         with self.lock:

@@ -11,7 +11,6 @@ import logging
 import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -19,14 +18,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from waitress.adjustments import Adjustments
-from waitress.buffers import ReadOnlyFileBasedBuffer
-
 from messagebroker.http import handshake
 from messagebroker.http.channel import Channel
 from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, group_of, plain_address
 from messagebroker.http.listeners import listen
+from messagebroker.http.memory import relieve
 from messagebroker.http.tls import server_context
+from messagebroker.http.waitress_settings import adjustments, environ
 from messagebroker.http.workers import Workers
 from messagebroker.ops import metrics
 from messagebroker.roles import BY_NAME
@@ -37,6 +35,7 @@ log = logging.getLogger(__name__)
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 CHECK_SECONDS = 0.25
+DEFAULT_STOP_SECONDS = 15.0  # of a server that is no role
 _ACCEPTS_AT_ONCE = 64  # then those who are connected get their turn
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -62,8 +61,8 @@ class Server:
         self.tls = server_context(settings, role)
         self.limits = limits or Limits.of(settings, windows=os.name == "nt")
         self.refusals = Refusals()
-        self.adjustments = _adjustments(settings, settings.max_request_bytes)
-        self.anonymous_adjustments = _adjustments(settings, min(settings.max_request_bytes, ANONYMOUS_BODY_BYTES))
+        self.adjustments = adjustments(settings, settings.max_request_bytes)
+        self.anonymous_adjustments = adjustments(settings, min(settings.max_request_bytes, ANONYMOUS_BODY_BYTES))
         self.stopping = False
         self.channels: dict[int, Channel] = {}
         self.active_channels = self.channels  # waitress' name for it
@@ -82,7 +81,7 @@ class Server:
         self._selector.register(self._alarm, _READ, self._silence_alarm)
         for listener in self._listeners:
             self._selector.register(listener, _READ, self._accept)
-        self.environ = _environ(settings.primary_domain, self.port)
+        self.environ = environ(settings.primary_domain, self.port)
 
     def run(self, stop: threading.Event) -> None:
         """Serves until `stop` is set; then finishes what is in hand, and returns."""
@@ -104,6 +103,10 @@ class Server:
     def ask_attention(self, channel: Channel) -> None:
         """From a worker thread: has the I/O thread look at the channel."""
         self._attention.append(channel)
+        self.wake()
+
+    def wake(self) -> None:
+        """From any thread: has the I/O thread look around at once."""
         if not self._woken:
             self._woken = True
             with suppress(OSError):  # closed: nobody is left to wake
@@ -173,6 +176,8 @@ class Server:
         for channel in list(self.channels.values()):
             channel.check(now)
             self._settle(channel)
+        if relieve(list(self.channels.values()), self.limits.held_bytes):
+            log.warning("refused request bodies: all together would take over %d bytes", self.limits.held_bytes)
         if now >= self._next_refresh:
             self._next_refresh = now + 2 * CHECK_SECONDS
             self.tls.refresh()
@@ -229,8 +234,9 @@ class Server:
     def _finish(self) -> None:
         self.stopping = True
         role = BY_NAME.get(self.role)
-        deadline = time.monotonic() + (role.stop_seconds if role else 15) - 1
+        deadline = time.monotonic() + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - 1
         self._close_listeners()
+        self._turn(0)  # what has arrived already is served
         while time.monotonic() < deadline:
             for channel in list(self.channels.values()):
                 if channel.is_idle():
@@ -255,44 +261,3 @@ class Server:
         self._selector.close()
         self._alarm.close()
         self._waker.close()
-
-
-def _adjustments(settings: Settings, body: int) -> Adjustments:
-    """waitress' settings that its channel, parser and tasks read; sockets and loop are ours."""
-    return Adjustments(
-        ident=None,  # no Server field: what software this is, is nobody's business
-        max_request_header_size=settings.max_header_bytes,
-        max_request_body_size=body + 1,  # waitress refuses from this length on; its own limit is 1 GiB
-        channel_request_lookahead=0,  # nothing more is read while a request runs: back pressure through TCP
-        log_socket_errors=False,  # peers that vanish are normal
-        clear_untrusted_proxy_headers=False,  # X-Forwarded-For is judged by the application, which knows the peer
-    )
-
-
-def _environ(name: str, port: int) -> dict[str, Any]:
-    return {
-        "SERVER_NAME": name,
-        "SERVER_PORT": str(port),
-        "SERVER_SOFTWARE": "messagebroker",
-        "SCRIPT_NAME": "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https",
-        "wsgi.errors": sys.stderr if sys.stderr is not None else _Log(),  # a Windows service has none
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        "wsgi.file_wrapper": ReadOnlyFileBasedBuffer,
-        "wsgi.input_terminated": True,
-    }
-
-
-class _Log:
-    """`wsgi.errors` that ends in the log."""
-
-    def write(self, text: str) -> None:
-        """Logs what is not blank."""
-        if text.strip():
-            log.error("%s", text.rstrip())
-
-    def flush(self) -> None:
-        """Nothing is held back."""

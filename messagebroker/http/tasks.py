@@ -20,6 +20,15 @@ _PROBLEMS = {  # what the server itself refuses: status -> (type, status line, w
     501: ("not-implemented", "501 Not Implemented", "the request uses a transfer coding that is not supported"),
     503: ("overloaded", "503 Service Unavailable", "the server holds too many unfinished requests; try again later"),
 }
+_USE_HTTPS = msgspec.json.encode(
+    {"type": PREFIX + "https-needed", "title": "Https needed", "status": 400, "detail": "this port speaks HTTPS only"}
+)
+USE_HTTPS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_USE_HTTPS), _USE_HTTPS)
+)
+"""What plain HTTP on the TLS port gets; nothing of its request is read."""
+
 _INTERNAL = ("internal-error", "500 Internal Server Error", "the server failed; its log says why")
 
 
@@ -45,6 +54,17 @@ class _WholeAnswers:
         if head or body:
             self.channel.write_soon(head + body)
 
+    @property
+    def has_body(self: Any) -> bool:
+        """False where HTTP allows none."""
+        return bool(self.may_have_length) and self.request.command != "HEAD"
+
+    @property
+    def may_have_length(self: Any) -> bool:
+        """True where a length or a transfer coding belongs into the header; to HEAD it describes what GET gets."""
+        status: str = self.status
+        return status[:3] not in ("204", "304") and status[0] != "1"
+
     def build_response_header(self: Any) -> bytes:
         """The status line and the fields. Unlike waitress' own, it keeps connections open after 204, 304 and chunks."""
         lines = [f"HTTP/{self.version} {self.status}"]
@@ -54,12 +74,12 @@ class _WholeAnswers:
                 length = value
             else:
                 lines.append(f"{name}: {value}")
-        if self.has_body:
+        if self.may_have_length:
             if length is not None:
                 lines.append(f"Content-Length: {length}")
             elif self.version == "1.1":
                 lines.append("Transfer-Encoding: chunked")
-                self.chunked_response = True
+                self.chunked_response = self.has_body
             else:
                 self.close_on_finish = True  # HTTP/1.0 has no other way to say where the body ends
         if self.request.connection_close:
@@ -80,8 +100,6 @@ class _WholeAnswers:
             return b"%X\r\n%b\r\n" % (len(data), data)
         if self.content_length is None:
             return data
-        if self.request.command == "HEAD":
-            return b""
         rest = self.content_length - self.content_bytes_written
         if len(data) > rest:
             self.logger.warning("the application wrote more than its Content-Length of %d bytes", self.content_length)
@@ -121,7 +139,7 @@ class ProblemTask(_WholeAnswers, ErrorTask):  # type: ignore[misc]
         """Writes the problem document."""
         error = self.request.error
         name, status, sentence = _PROBLEMS.get(error.code, _INTERNAL)
-        said = error.body if error.code in (400, 408, 501) else ""
+        said = error.body if error.code in (400, 408, 413, 501) else ""
         body = msgspec.json.encode(
             {
                 "type": PREFIX + name,
