@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import redis as redis_py
@@ -34,9 +35,9 @@ def publish(settings: Settings, redis: redis_py.Redis | None = None) -> int:
         ConfigurationError: the CA or the master key is not on this machine.
     """
     folder = CaFolder(settings)
-    with registry.session(settings), database.atomic():
+    with _client(settings, redis) as client, registry.session(settings), database.atomic():
         locked = _locked_number()
-        policy = _exchange(redis or connect(settings), folder, lambda previous: _built(settings, folder, previous, locked))
+        policy = _exchange(client, folder, lambda previous: _built(settings, folder, previous, locked))
         PolicyNumber.update(number=policy.number).where(PolicyNumber.id == 1).execute()
         registry.revoke_all(policy.revoked, "kept from the published policy")
     return policy.number
@@ -47,9 +48,8 @@ def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) 
 
     Cheap enough for every few seconds: main calls it, so that proxies come back soon after Redis was lost.
     """
-    client = redis or connect(settings)
     folder = CaFolder(settings)
-    with registry.session(settings):
+    with _client(settings, redis) as client, registry.session(settings):
         number = _number()
         try:
             snapshot, told = client.mget(POLICY, POLICY_NUMBER)
@@ -63,7 +63,7 @@ def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) 
             and previous.content == _built(settings, folder, previous, number).content
             and not registry.valid_among(previous.revoked)
         )
-    return None if is_current else publish(settings, client)
+        return None if is_current else publish(settings, client)
 
 
 def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None) -> int:
@@ -81,7 +81,18 @@ def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None)
         return replace(previous, number=_after(previous.number), issued_at=clock.now(), revoked=revoked)
 
     # a revoked signer's policy is good enough to keep its revocations, but not to take clients from
-    return _exchange(redis or connect(settings), folder, with_revocations, distrusted=folder.revoked()).number
+    with _client(settings, redis) as client:
+        return _exchange(client, folder, with_revocations, distrusted=folder.revoked()).number
+
+
+@contextmanager
+def _client(settings: Settings, redis: redis_py.Redis | None) -> Iterator[redis_py.Redis]:
+    """The caller's client, or one for the block."""
+    if redis is not None:
+        yield redis
+    else:
+        with connect(settings) as client:
+            yield client
 
 
 def _exchange(

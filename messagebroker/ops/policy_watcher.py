@@ -53,6 +53,7 @@ class PolicyWatcher:
         self._ca_path = settings.path(settings.certs_dir) / "ca.crt"
         self._ca: x509.Certificate | None = None
         self._redis = redis or connect(settings)
+        self._owns_redis = redis is None
         self._path = settings.path(Path(f"policy-{name}.json"))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -76,6 +77,8 @@ class PolicyWatcher:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(5)
+        if self._owns_redis:
+            self._redis.close()
 
     def is_fresh(self, seconds: float = 5.0) -> bool:
         """Whether there is a policy that was compared with the published one in the last `seconds`."""

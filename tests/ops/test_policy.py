@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,8 +28,9 @@ def online(tmp_path: Path, redis_url: str, database: pw.Database) -> Settings:
 
 
 @pytest.fixture
-def redis(online: Settings) -> redis_py.Redis:
-    return connect(online)
+def redis(online: Settings) -> Iterator[redis_py.Redis]:
+    with connect(online) as client:
+        yield client
 
 
 def published(settings: Settings, redis: redis_py.Redis) -> Policy:

@@ -46,8 +46,9 @@ def online(tmp_path: Path, redis_url: str) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def redis(online: Settings) -> redis_py.Redis:
-    return connect(online)
+def redis(online: Settings) -> Iterator[redis_py.Redis]:
+    with connect(online) as client:
+        yield client
 
 
 @pytest.fixture
