@@ -165,9 +165,8 @@ class Committer:
         errors, done = self._multi(group)
         if not errors:
             return None
-        text = str(errors[0])
-        log.warning("Redis refused a write", error=text, requests=len(group))
-        return outage.unknown if done else lambda: outage.refused(text)
+        log.warning("Redis refused a write", error=str(errors[0]), requests=len(group))
+        return outage.unknown if done else lambda: outage.refused(errors[0])
 
     def _multi(self, group: list[Submission]) -> tuple[list[Exception], bool]:
         """The errors, and whether part of the enqueueing was done in spite of them (a queue's key of a wrong type)."""

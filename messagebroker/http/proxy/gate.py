@@ -86,7 +86,7 @@ class Gate:
         """None: the key is ours now."""
         for reply in (answer, value):
             if isinstance(reply, Exception):
-                return outage.refused(str(reply))
+                return outage.refused(reply)
         if answer is None:
             if value is None:
                 return in_use()  # it lapsed between the two commands
@@ -102,4 +102,4 @@ class Gate:
 
 
 def _charged(charge: Charge, reply: Any) -> Problem | None:
-    return outage.refused(str(reply)) if isinstance(reply, Exception) else charge.settle(reply)
+    return outage.refused(reply) if isinstance(reply, Exception) else charge.settle(reply)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from redis.exceptions import OutOfMemoryError
+
 from messagebroker.http.problems import Problem
 
 
@@ -11,9 +13,9 @@ def not_sent() -> Problem:
     return Problem(503, "redis-unavailable", detail, headers={"Retry-After": "1"}, outcome="not-taken")
 
 
-def refused(reason: str) -> Problem:
+def refused(error: Exception) -> Problem:
     """Redis answered, and took nothing."""
-    if reason.startswith("OOM"):
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):  # a script's error has it in the text
         return full()
     detail = "the queue refuses to write at this moment; nothing was taken, send the same again"
     return Problem(503, "redis-unavailable", detail, headers={"Retry-After": "2"}, outcome="not-taken")

@@ -17,7 +17,7 @@ from messagebroker.ops import clock
 from messagebroker.ops.policy_watcher import PolicyWatcher
 from messagebroker.settings import Settings
 
-_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?")
+_SECONDS = re.compile(r"\d{1,10}(\.\d{1,9})?")
 
 
 class CertificateSeen(msgspec.Struct, kw_only=True):
