@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import redis
@@ -30,9 +31,11 @@ class Wake:
         return found
 
     def stop(self) -> None:
-        """Ends the thread within a second."""
+        """Ends the thread."""
         self._stop.set()
         if self._thread is not None:
+            with contextlib.suppress(redis.RedisError):
+                self._client.publish(WAKE, "")  # it looks at once; without Redis, within a second
             self._thread.join(2)
         self._client.close()
 

@@ -55,7 +55,7 @@ def depths(client: redis.Redis) -> list[QueueDepth]:
     """Every queue, in order of priority."""
     found: Any = client.zrange(HEARTBEATS, 0, -1)
     workers = [worker.decode() for worker in found]
-    pipe = client.pipeline(transaction=True)
+    pipe = client.pipeline(transaction=False)  # a full Redis refuses even reads inside a MULTI
     for queue in QUEUES:
         pipe.hget(DEPTH, queue)
         pipe.hlen(calls_key(queue))

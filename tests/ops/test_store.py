@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import peewee as pw
@@ -8,14 +7,14 @@ import pytest
 from support.records import KEY, KEYS, record, records
 
 from messagebroker.db.models import DataKey, Message, MessageAlias
-from messagebroker.ops import clock, store as storing
+from messagebroker.ops import clock
+from messagebroker.ops import store as storing
 from messagebroker.ops.store import store
 
 
 @pytest.fixture(autouse=True)
-def _fresh(database: pw.Database) -> Iterator[None]:
+def _fresh(database: pw.Database) -> None:
     storing._known_keys.clear()
-    yield
 
 
 def count() -> int:
@@ -97,9 +96,16 @@ def test_the_status_follows_the_times(deliver: int | None, expire: int | None, s
 
 
 @pytest.mark.parametrize(
-    "bad", [{"id": b"short"}, {"idempotency_key": b"x" * 19}, {"sender_hash": b""}, {"accepted_at": -1}, {"accepted_at": 10**18},
-            {"data_key_id": b"?" * 16}]
-)  # fmt: skip
+    "bad",
+    [
+        {"id": b"short"},
+        {"idempotency_key": b"x" * 19},
+        {"sender_hash": b""},
+        {"accepted_at": -1},
+        {"accepted_at": 10**18},
+        {"data_key_id": b"?" * 16},
+    ],
+)
 def test_a_record_that_cannot_be_a_row_stores_nothing(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"bytes|years|lacks"):
         store([*records(3), record(**bad)], KEYS, now=clock.now())

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import dramatiq
+import pytest
+import redis as redis_py
+from support.records import KEYS, record, records
+from support.servers import Redis
+
+from messagebroker.actors import ingest
+from messagebroker.actors.broker import SCRIPTS, Broker
+from messagebroker.actors.consumer import MERGE_MESSAGES, Consumer
+from messagebroker.ops.queues import HEARTBEATS, depths, guard_legacy_key, running_key
+from messagebroker.ops.records import Record, decode_call
+from messagebroker.ops.redis_client import CRASHES, DEPTH
+
+Enqueue = Callable[[list[Record]], None]
+
+
+def take(consumer: Consumer) -> dramatiq.MessageProxy:
+    found = next(consumer)
+    assert found is not None
+    return found
+
+
+def carried(message: dramatiq.MessageProxy) -> list[Record]:
+    return [found for call in message.args for found in decode_call(call).records]
+
+
+def consumer_of(broker: Broker, queue: str = "normal", prefetch: int = 10) -> Consumer:
+    return broker.consume(queue, prefetch=prefetch, timeout=50)
+
+
+# enqueueing
+
+
+def test_records_go_to_the_queue_of_their_priority(client: redis_py.Redis, broker: Broker, enqueue: Enqueue) -> None:
+    enqueue([record(priority=number) for number in (0, 1, 2, 3, 3)])
+    assert {found.queue: found.messages for found in depths(client)} == {
+        "critical": 1,
+        "high": 1,
+        "normal": 1,
+        "low": 2,
+        "ops": 0,
+    }
+
+
+def test_a_call_has_at_most_500_messages_and_keeps_their_order(
+    client: redis_py.Redis, broker: Broker, enqueue: Enqueue
+) -> None:
+    many = records(1201)
+    enqueue(many)
+    assert next(found for found in depths(client) if found.queue == "normal").calls == 3
+    consumer = consumer_of(broker)
+    assert [len(carried(take(consumer))) for _ in range(3)] == [500, 500, 201]
+
+
+def test_large_messages_make_more_calls(client: redis_py.Redis, enqueue: Enqueue) -> None:
+    enqueue([record(sealed=bytes(1024 * 1024)) for _ in range(9)])
+    assert next(found for found in depths(client) if found.queue == "normal").calls == 3
+
+
+def test_enqueueing_needs_nothing_loaded_beforehand(client: redis_py.Redis, enqueue: Enqueue) -> None:
+    client.script_flush()
+    enqueue(records(1))
+    assert client.hget(DEPTH, "normal") == b"1"
+
+
+@pytest.fixture
+def full_redis() -> Iterator[redis_py.Redis]:
+    with Redis(maxmemory="6mb") as server, redis_py.Redis(port=server.port) as client:
+        yield client
+
+
+def fill(client: redis_py.Redis) -> None:
+    for size in (10_000, 100, 1):  # the last refusal leaves less room than a call takes
+        with contextlib.suppress(redis_py.OutOfMemoryError):
+            for number in itertools.count():
+                client.set(f"ballast:{size}:{number}", bytes(size))
+
+
+def test_a_full_redis_refuses_an_enqueueing_whole(full_redis: redis_py.Redis) -> None:
+    fill(full_redis)
+    pipe = full_redis.pipeline(transaction=True)
+    ingest.add_calls(pipe, [record(priority=0), record(priority=1)], KEYS)
+    with pytest.raises(redis_py.RedisError, match=r"maxmemory|previous errors"):
+        pipe.execute()
+    assert [found.calls for found in depths(full_redis)] == [0] * 5
+
+
+def test_a_full_redis_is_drained(full_redis: redis_py.Redis) -> None:
+    pipe = full_redis.pipeline(transaction=True)
+    ingest.add_calls(pipe, records(300), KEYS)
+    ingest.add_calls(pipe, records(300), KEYS)
+    pipe.execute()
+    fill(full_redis)
+    run = full_redis.eval
+    args = ("messagebroker", "normal", "worker")
+    for round_ in range(2):
+        run(SCRIPTS["maintain"], 0, *args, 15_000, "critical,high,normal,low,ops")
+        _, call_id, _, _ = run(SCRIPTS["fetch"], 0, *args, 300, 10_000_000)
+        if round_ == 0:
+            assert run(SCRIPTS["requeue"], 0, *args, call_id) == 1
+            _, call_id, _, _ = run(SCRIPTS["fetch"], 0, *args, 300, 10_000_000)
+        assert run(SCRIPTS["ack"], 0, *args, call_id) == 300
+    assert full_redis.hget(DEPTH, "normal") == b"0"
+
+
+def test_one_call_under_one_name(broker: Broker, client: redis_py.Redis) -> None:
+    message: dramatiq.Message[None] = dramatiq.Message(
+        queue_name="ops", actor_name="job", args=(), kwargs={}, options={"once": "messagebroker:once:job:1"}
+    )
+    for _ in range(3):
+        broker.enqueue(message)
+    assert client.llen("messagebroker:ops") == 1
+    assert client.hget(DEPTH, "ops") == b"1"
+
+
+def test_a_delay_is_refused(broker: Broker) -> None:
+    message: dramatiq.Message[None] = dramatiq.Message(queue_name="ops", actor_name="job", args=(), kwargs={}, options={})
+    with pytest.raises(ValueError, match="row"):
+        broker.enqueue(message, delay=1000)
+
+
+# consuming
+
+
+def test_small_calls_are_taken_together_and_acknowledged_together(
+    broker: Broker, client: redis_py.Redis, enqueue: Enqueue, depth: Callable[..., int]
+) -> None:
+    sent = [record() for _ in range(700)]
+    for one in sent:
+        enqueue([one])
+    consumer = consumer_of(broker)
+    first, second = take(consumer), take(consumer)
+    assert [len(first.args), len(second.args)] == [MERGE_MESSAGES, 200]
+    assert [one.id for one in carried(first) + carried(second)] == [one.id for one in sent]
+    assert depth() == 700
+    consumer.ack(first)
+    assert depth() == 200
+    consumer.ack(second)
+    assert (depth(), client.hlen("messagebroker:normal.msgs")) == (0, 0)
+
+
+def test_no_more_is_taken_than_asked_for(broker: Broker, enqueue: Enqueue) -> None:
+    enqueue(records(1500))
+    consumer = consumer_of(broker, prefetch=2)
+    first = take(consumer)
+    take(consumer)
+    assert next(consumer) is None
+    consumer.ack(first)
+    assert take(consumer) is not None
+
+
+def test_an_idle_consumer_wakes_at_once(broker: Broker, enqueue: Enqueue) -> None:
+    consumer = broker.consume("normal", prefetch=1, timeout=5000)
+    next_in = iter(lambda: (time.perf_counter(), next(consumer)), None)
+    time.sleep(0.2)  # the subscription
+    threading.Timer(0.3, enqueue, [[record()]]).start()
+    began, found = next(next_in)
+    while found is None:
+        began, found = next(next_in)
+    assert time.perf_counter() - began < 1.5
+
+
+def test_requeued_calls_come_first_and_in_order(broker: Broker, enqueue: Enqueue, depth: Callable[..., int]) -> None:
+    first, second, third = records(3)
+    enqueue([first])
+    consumer = consumer_of(broker)
+    one = take(consumer)
+    enqueue([second])
+    two = take(consumer)
+    enqueue([third])
+    consumer.requeue([one, two])
+    assert depth() == 3
+    assert [found.id for found in carried(take(consumer))] == [first.id, second.id, third.id]
+
+
+def test_close_gives_back_what_was_not_handed_out(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    enqueue([record()])
+    consumer = consumer_of(broker)
+    consumer._fetch()
+    consumer.close()
+    assert client.llen("messagebroker:normal") == 1
+
+
+def test_calls_of_a_silent_worker_are_taken_back(
+    broker: Broker, another_broker: Broker, client: redis_py.Redis, enqueue: Enqueue, depth: Callable[..., int]
+) -> None:
+    enqueue(records(2))
+    held = take(consumer_of(another_broker))
+    mine = consumer_of(broker)
+    assert next(mine) is None
+    client.zadd(HEARTBEATS, {another_broker.name: 1})  # silent since 1970
+    mine._maintain()
+    back = take(mine)
+    assert [one.id for one in carried(back)] == [one.id for one in carried(held)]
+    assert back.options["crashes"] == 1
+    assert depth() == 2
+    mine.ack(back)
+    assert depth() == 0
+    another_broker.consume("normal").ack(held)
+    assert depth() == 0, "a late ack of the worker that was thought dead counts nothing"
+    assert client.hlen(CRASHES) == 0
+    assert client.zscore(HEARTBEATS, another_broker.name) is None
+
+
+def test_after_redis_was_away_nobody_is_dead_at_once(
+    broker: Broker, another_broker: Broker, client: redis_py.Redis, enqueue: Enqueue
+) -> None:
+    enqueue([record()])
+    take(consumer_of(another_broker))
+    mine = consumer_of(broker)
+    next(mine)
+    client.hset("messagebroker:maintained", "normal", 1)  # nobody was here since 1970
+    client.zadd(HEARTBEATS, {another_broker.name: 1})
+    mine._maintain()
+    assert client.scard(running_key("normal", another_broker.name)) == 1
+    mine._maintain()
+    assert client.scard(running_key("normal", another_broker.name)) == 0
+
+
+def test_a_call_whose_answer_got_lost_is_found(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    enqueue([record()])
+    consumer = consumer_of(broker)
+    broker.run("fetch", "normal", 500, 10_000_000)  # as if the connection broke before the answer
+    assert client.llen("messagebroker:normal") == 0
+    assert take(consumer).options["crashes"] == 0
+
+
+def test_suspects_travel_alone(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    for _ in range(3):
+        enqueue([record()])
+    ids = client.lrange("messagebroker:normal", 0, -1)
+    client.hset(CRASHES, ids[1], 1)
+    consumer = consumer_of(broker)
+    assert [(take(consumer).options["crashes"], 1) for _ in range(3)] == [(0, 1), (1, 1), (0, 1)]
+
+
+@pytest.mark.usefixtures("expects_dead_letters")
+def test_bytes_that_are_no_call_become_a_dead_letter(
+    broker: Broker, client: redis_py.Redis, enqueue: Enqueue, depth: Callable[..., int]
+) -> None:
+    args = ["messagebroker", "normal", "0000000000000.1.x", b"\xc1", 1, ""]
+    client.eval(SCRIPTS["enqueue"], 0, *args)
+    enqueue([record()])
+    assert len(carried(take(consumer_of(broker)))) == 1
+    assert (client.zcard("messagebroker:normal.XQ"), depth()) == (1, 1)
+
+
+def test_the_old_queues_name_fails_loudly(client: redis_py.Redis, redis_url: str) -> None:
+    guard_legacy_key(client)
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        client.llen("message_queue")
+
+
+def test_the_oldest_message_may_be_running(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    enqueue([record()])
+    take(consumer_of(broker))
+    time.sleep(0.05)
+    found = next(found for found in depths(client) if found.queue == "normal")
+    assert found.oldest_seconds >= 0.05
+    assert (found.running, found.calls) == (1, 1)
