@@ -18,7 +18,7 @@ check:
     "{{bin}}/ruff" format --check .
     "{{bin}}/ruff" check .
     "{{bin}}/mypy"
-    "{{bin}}/lint-imports" --no-timings
+    "{{bin}}/lint-imports"
     "{{bin}}/vulture"
 
 # everything: the checks, then every tier within its budget

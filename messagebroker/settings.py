@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from messagebroker import crontab
 from messagebroker.errors import ConfigurationError
 from messagebroker.settings_sources import Errors, merged
 
@@ -147,9 +148,9 @@ class Settings(BaseSettings):
 
     @field_validator("backup_schedule", "cleanup_schedule")
     @classmethod
-    def _five_fields(cls, value: str) -> str:
-        if len(value.split()) != 5:
-            raise ValueError("must have five fields as in crontab: minute hour day month weekday")
+    def _crontab_line(cls, value: str) -> str:
+        if (problem := crontab.problem(value)) is not None:
+            raise ValueError(problem)
         return value
 
     @classmethod

@@ -70,7 +70,7 @@ def test_all_errors_are_reported_together_with_their_variables(tmp_path: Path) -
             "PROXY_PORT": "eight thousand",
             "WORKER_COUNT": "0",
             "SCHEDULE_TIMEZONE": "Mars/Olympus",
-            "BACKUP_SCHEDULE": "at night",
+            "BACKUP_SCHEDULE": "61 2 * * *",
             "JWT_SECRET": "changeme",
             "REDIS_URL": "http://localhost",
             "REDIS_PASSWORD_FILE": str(tmp_path / "missing"),

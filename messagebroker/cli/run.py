@@ -12,8 +12,6 @@ import structlog
 import typer
 
 from messagebroker import roles
-from messagebroker.db import schema
-from messagebroker.db.connection import open_database
 from messagebroker.errors import BrokerError, ConfigurationError, Unavailable
 from messagebroker.ops import logs
 from messagebroker.ops.stopping import stop_event
@@ -86,6 +84,9 @@ def refuse_secrets_of_others(role: str, settings: Settings) -> None:
 
 def _schema_is_current(settings: Settings, stop: threading.Event) -> bool:
     """Waits for a database that is still starting (after a power cut everything starts at once); False: stop came first."""
+    from messagebroker.db import schema  # a proxy's and a portal's process never load the database's libraries for this
+    from messagebroker.db.connection import open_database
+
     log = structlog.get_logger("messagebroker.run")
     open_database(settings)
     told = False
