@@ -70,7 +70,7 @@ class Access:
             return
         if peer is not None:
             self._judge(environ, peer)
-            self._check_component(environ, peer, request.path)
+            self._check_business(environ, peer, request.path)
             self._check_claim(environ, peer)
             request.context.peer = peer
         elif environ.get("messagebroker.peer_problem"):
@@ -95,10 +95,12 @@ class Access:
         AUTH_REFUSED.labels("policy-stale").inc()
         raise Problem(503, "policy-stale", _STALE, headers={"Retry-After": "1"})
 
-    def _check_component(self, environ: dict[str, Any], peer: Peer, path: str) -> None:
-        if peer.kind != "component" or peer.name in self._components:
-            return
-        if peer.name == "monitoring" and path in METRICS_PATHS:
+    def _check_business(self, environ: dict[str, Any], peer: Peer, path: str) -> None:
+        is_monitoring = peer.kind == "component" and peer.name == "monitoring"
+        if path in METRICS_PATHS and not is_monitoring:
+            AUTH_REFUSED.labels("metrics-for-monitoring").inc()
+            raise Problem(403, "metrics-for-monitoring", "metrics are for component:monitoring, and for this machine itself")
+        if peer.kind == "client" or peer.name in self._components or (is_monitoring and path in METRICS_PATHS):
             return
         AUTH_REFUSED.labels("component-not-allowed").inc()
         raise Problem(403, "component-not-allowed", f"component:{peer.name} has no business with this path")

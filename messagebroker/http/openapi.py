@@ -123,7 +123,7 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
         found["parameters"] = parameters
     requests = _requests(operation)
     if requests:
-        content = {media: {"schema": _body_schema(kind, schema_of)} for media, kind in requests.items()}
+        content = {media: {"schema": _schema(kind, schema_of)} for media, kind in requests.items()}
         found["requestBody"] = {"required": True, "content": content}
     return found
 
@@ -159,11 +159,11 @@ def _response(operation: Operation, status: int, kind: Any, schema_of: dict[Any,
         media, kind = "application/problem+json", ProblemDocument
     else:
         media = operation.media or ("text/plain" if kind is str else "application/json")
-    found["content"] = {media: {"schema": _body_schema(kind, schema_of)}}
+    found["content"] = {media: {"schema": _schema(kind, schema_of)}}
     return found
 
 
-def _body_schema(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
+def _schema(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
     if kind is bytes:
         return {}
     if kind is str:
@@ -176,7 +176,8 @@ def _body_schema(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
 
 def _parameters(operation: Operation, schema_of: dict[Any, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
     found = [
-        {"name": name, "in": "path", "required": True, "schema": schema_of[kind]} for name, kind in operation.path_types.items()
+        {"name": name, "in": "path", "required": True, "schema": _schema(kind, schema_of)}
+        for name, kind in operation.path_types.items()
     ]
     for place, kind in (("query", operation.query), ("header", operation.headers)):
         if kind is None:
