@@ -10,10 +10,12 @@ import time
 import uuid
 
 import httpx
-import pymysql
 from support.installation import ClientFiles, Installation
 
-from messagebroker.db.connection import open_database
+from messagebroker.db.connection import connected, open_database
+from messagebroker.db.models import DataKey, Message
+from messagebroker.ops.keyring import KeyRing
+from messagebroker.ops.records import SealedKey, decode_payload
 
 
 class Sender:
@@ -27,6 +29,14 @@ class Sender:
         self.sent: set[str] = set()
         self.accepted: set[str] = set()
         self.refusals: collections.Counter[str] = collections.Counter()
+
+    def wait_until_known(self) -> None:
+        """A new client is known to a proxy within a second."""
+        with self._connect() as http:
+            deadline = time.monotonic() + 5
+            while http.get(self.installation.url("proxy") + "/api/v1/whoami").status_code != 200:
+                assert time.monotonic() < deadline, "the proxy does not know a new client after 5 s"
+                time.sleep(0.05)
 
     def run(self) -> None:
         http = self._connect()
@@ -70,8 +80,15 @@ class Sender:
 
 
 def stored_markers(installation: Installation) -> collections.Counter[str]:
-    """How often each body is in the database, decrypted row by row with the installation's own key."""
-    from messagebroker.ops.messages import open_rows
-
+    """How often each body is in the database, decrypted row by row with the installation's own keys."""
+    ring = KeyRing.load(installation.settings)
     open_database(installation.settings)
-    return collections.Counter(str(payload.body) for payload in open_rows(installation.settings))
+    with connected():
+        keys = {
+            bytes(row.id): ring.open_key(SealedKey(bytes(row.id), bytes(row.master_key_id), bytes(row.sealed), 0))
+            for row in DataKey.select()
+        }
+        return collections.Counter(
+            str(decode_payload(ring.open(bytes(row.id), row.client_id, bytes(row.payload), keys[bytes(row.data_key_id)])).body)
+            for row in Message.select().iterator()
+        )
