@@ -1,0 +1,131 @@
+"""Every command that the documents print exists, and those of the everyday are run as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from support.documents import ROOT, Command, commands, documents
+from support.servers import free_port
+from support.up import Up
+from typer.testing import CliRunner
+
+from messagebroker.cli import COMMANDS, build
+from messagebroker.roles import NAMES, ROLES
+
+EVERY = sorted(set(commands()), key=str)
+OURS = [command for command in EVERY if command.text.startswith("messagebroker ")]
+RECIPES = [command for command in EVERY if ".venv/bin/just" in command.text]
+
+
+def words_and_options(command: Command) -> tuple[list[str], list[str]]:
+    given = shlex.split(command.text)[1:]
+    words = [word for word in given if re.fullmatch(r"[a-z][a-z-]*", word)]
+    return words, [word for word in given if word.startswith("-") and word not in ("-h", "--help")]
+
+
+def help_of(words: list[str]) -> str:
+    result = CliRunner().invoke(build(words), [*words, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("command", OURS, ids=str)
+def test_the_command_exists_with_its_options(command: Command) -> None:
+    words, options = words_and_options(command)
+    if words[:1] == ["run"]:
+        assert set(words[1:]) <= set(NAMES)
+    known = words[:1] if words[0] in ("run", "up", "smoke", "doctor", "cleanup", "version") else words[:2]
+    text = help_of(known)
+    for option in options:
+        assert option.split("=")[0] in text, f"{option} is no option of {' '.join(known)}"
+
+
+def test_every_command_of_the_program_is_in_the_documents() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+    missing = [name for name in COMMANDS if f"messagebroker {name}" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("command", RECIPES, ids=str)
+def test_the_recipe_exists(command: Command) -> None:
+    recipe = shlex.split(command.text)[1:]
+    just = Path(sys.executable).parent / "just"
+    listed = subprocess.run([just, "--summary"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert not recipe or recipe[0] in listed
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in documents():
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    ports = {role.port_setting.upper(): str(free_port()) for role in ROLES if role.port_setting}
+    running = Up(tmp_path_factory.mktemp("up"), **ports)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.mark.tier("docs")
+@pytest.mark.timeout(200)
+def test_the_everyday_commands_work_as_printed(up: Up) -> None:
+    everyday = [command for command in commands() if command.mark == "on-up"]
+    assert len(everyday) >= 10
+    for command in everyday:
+        done = up.run(command.text)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.tier("docs")
+@pytest.mark.timeout(300)
+def test_the_first_command_of_the_readme_works_on_a_clean_checkout(tmp_path: Path) -> None:
+    """A copy of the tracked files, an environment of its own, the ports of the README if they are free."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            target = tmp_path / "clone" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    ports = {role.port_setting.upper(): str(free_port()) for role in ROLES if role.port_setting}
+    environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    with psutil.Popen(
+        [sys._base_executable, "bootstrap.py", "up"],  # type: ignore[attr-defined]
+        cwd=tmp_path / "clone",
+        env={**environment, **ports},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    ) as process:
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(iter(process.stdout.readline, "")))
+        reader.start()
+        try:
+            while "Stop with Ctrl-C.\n" not in said:
+                assert process.poll() is None, "".join(said)
+                reader.join(0.2)
+            curl = next(line for line in said if line.strip().startswith("curl "))
+            answer = subprocess.run(shlex.split(curl), cwd="/", capture_output=True, text=True, timeout=30)
+            assert '"queued"' in answer.stdout, answer.stderr
+        finally:
+            process.terminate()
+            process.wait(90)
+            reader.join()
+    assert said[-1] == "stopped\n"
