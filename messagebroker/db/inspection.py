@@ -66,10 +66,10 @@ def default_charset() -> str:
 
 
 def tables_in_other_charsets() -> list[str]:
-    """Tables of a MySQL database that are not utf8mb4."""
+    """Tables of a MySQL database that are not utf8mb4 and may hold more than ASCII."""
     rows = database.execute_sql(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
-        "AND table_type = 'BASE TABLE' AND table_collation NOT LIKE 'utf8mb4%%'"
+        "AND table_type = 'BASE TABLE' AND table_name <> 'migratehistory' AND table_collation NOT LIKE 'utf8mb4%%'"
     )
     return sorted(str(row[0]) for row in rows.fetchall())
 

@@ -108,7 +108,8 @@ def _rights(path: Path) -> Iterator[Finding]:
 
 def _clients(folder: CaFolder) -> Iterator[Finding]:
     """Those whose newest certificate ends soon."""
-    newest = {issued.name: issued for issued in folder.issued() if issued.kind == "client"}
+    by_end = sorted((issued for issued in folder.issued() if issued.kind == "client"), key=lambda issued: issued.not_after)
+    newest = {issued.name: issued for issued in by_end}
     for issued in newest.values():
         if issued.status == "valid" and issued.not_after - clock.now() < _SOON:
             text = f"client {issued.name}: its newest certificate ends in {issued.days_left} days"

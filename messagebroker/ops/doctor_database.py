@@ -157,6 +157,9 @@ def _sqlite(settings: Settings) -> Iterator[Finding]:
 
 
 def _schema() -> Iterator[Finding]:
+    if not inspection.tables():  # asking for the status would make its table
+        yield _findings.error("the database is empty", "`messagebroker db upgrade`")
+        return
     found = schema.status()
     if found.unknown:
         text = f"the schema is newer than this program ({', '.join(found.unknown)})"

@@ -67,8 +67,9 @@ def test_a_port_that_its_own_role_holds_is_good(tmp_path: Path, monkeypatch: pyt
 
 def test_a_misspelt_variable_is_found(tmp_path: Path) -> None:
     env = tmp_path / ".env"
-    env.write_text("REDIS_HSOT=somewhere\nRETENTION_DAYS=30\nJWT_SECRET_FILE=x\n", encoding="utf-8")
-    found = [finding for finding in doctor_settings.check(quiet(tmp_path)) if finding.level != "ok"]
+    env.write_text(f"REDIS_HSOT=somewhere\nRETENTION_DAYS=30\nJWT_SECRET_FILE={env}\n", encoding="utf-8")
+    settings = quiet(tmp_path)
+    found = [finding for finding in doctor_settings.check(settings) if finding.level != "ok"]
     assert [(finding.level, finding.fix) for finding in found] == [("warning", "did you mean REDIS_HOST?")]
     env.write_text("REDIS_HOST=somewhere\n", encoding="utf-8")
     assert worst(list(doctor_settings.check(quiet(tmp_path)))) == "ok"
