@@ -29,7 +29,7 @@ from messagebroker.ops.snapshot import ClientPolicy
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """A submit whose body is decoded."""
 
@@ -41,7 +41,7 @@ class Request:
     essence: bytes = b""  # what matters of the request beside its body, for idempotency
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """What goes back."""
 
