@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import msgspec
 import peewee as pw
@@ -109,15 +111,19 @@ def revoke_all(serials: frozenset[str], reason: str) -> int:
 
 def client_policies() -> dict[str, ClientPolicy]:
     """Every client as proxies see it."""
-    return {row.name: _policy_of(row) for row in Client.select()}
+    columns = (Client.name, Client.default_topic, Client.topics, Client.rate, Client.max_batch, Client.disabled_at)
+    rows: Any = Client.select(*columns).tuples()  # main compares thousands of clients every few seconds
+    return {row[0]: _policy_of(*row) for row in rows}
 
 
-def _policy_of(row: Client) -> ClientPolicy:
+def _policy_of(
+    name: str, default_topic: str, topics: str | None, rate: int | None, max_batch: int | None, disabled_at: datetime | None
+) -> ClientPolicy:
     return ClientPolicy(
-        name=row.name,
-        default_topic=row.default_topic,
-        topics=None if row.topics is None else msgspec.json.decode(row.topics, type=tuple[str, ...]),
-        rate=row.rate,
-        max_batch=row.max_batch,
-        disabled=row.disabled_at is not None,
+        name=name,
+        default_topic=default_topic,
+        topics=None if topics is None else msgspec.json.decode(topics, type=tuple[str, ...]),
+        rate=rate,
+        max_batch=max_batch,
+        disabled=disabled_at is not None,
     )
