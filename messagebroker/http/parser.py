@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
-from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented, crack_first_line, split_uri
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented, split_uri
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
@@ -23,8 +24,11 @@ _ONCE = frozenset(
     {"HOST", "CONTENT_LENGTH", "TRANSFER_ENCODING", "CONTENT_TYPE", "AUTHORIZATION", "EXPECT", "CONTENT_ENCODING",
      "IDEMPOTENCY_KEY", "IF_MATCH", "X_CLIENT_ID", "TRACEPARENT"}
 )  # fmt: skip
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_VERSIONS = frozenset({"HTTP/1.0", "HTTP/1.1"})
+_PLAIN_TARGET = re.compile(r"/(?!/)[^%#]*")  # nothing to decode in it
+_FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _HOST = re.compile(r"[A-Za-z0-9.\-_~%\[\]:]*")
 
@@ -114,39 +118,41 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         Raises:
             ParsingError, TransferEncodingNotImplemented: waitress makes a 400 and a 501 of them.
         """
-        first_line, _, rest = header_plus.partition(b"\r\n")
-        command, uri, version = crack_first_line(first_line.rstrip(b" \t"))
-        if not command or version not in (b"1.0", b"1.1") or _NOT_IN_VALUES.search(first_line):
-            raise ParsingError("the request line must be METHOD TARGET HTTP/1.1")
-        self.first_line = first_line
-        self.command = command.decode("latin-1")
-        self.version = version.decode("latin-1")
-        self.request_uri = uri.decode("latin-1")
-        self.proxy_scheme, self.proxy_netloc, self.path, self.query, self.fragment = split_uri(uri)
-        self._read_fields(rest)
-        self._frame_body()
-
-    def _read_fields(self, block: bytes) -> None:
-        headers = self.headers
-        lines = block.split(b"\r\n")
+        if _FORBIDDEN.search(header_plus):
+            raise ParsingError("the header has a control character or a lone CR or LF in it")
+        lines = header_plus.decode("latin-1").split("\r\n")
         if len(lines) > MAX_FIELDS:
             raise ParsingError(f"over {MAX_FIELDS} header fields")
-        for line in lines:
+        command, _, rest = lines[0].partition(" ")
+        target, _, version = rest.partition(" ")
+        if not _METHOD.fullmatch(command) or not target or version not in _VERSIONS:
+            raise ParsingError("the request line must be METHOD TARGET HTTP/1.1")
+        self.command, self.request_uri, self.version = command, target, version[5:]
+        if _PLAIN_TARGET.fullmatch(target):
+            self.path, _, self.query = target.partition("?")
+        else:
+            _, _, self.path, self.query, _ = split_uri(target.encode("latin-1"))
+        self._read_fields(lines)
+        self._frame_body()
+
+    def _read_fields(self, lines: list[str]) -> None:
+        headers = self.headers
+        for line in islice(lines, 1, None):
             if not line:
                 continue
-            raw_name, colon, value = line.partition(b":")
+            raw_name, colon, value = line.partition(":")
             name = _key_of(raw_name)
-            if not colon or name is None or _NOT_IN_VALUES.search(value):
-                raise ParsingError("a header field is malformed (its name, a folded line, or a control character)")
+            if not colon or name is None:
+                raise ParsingError("a header field is malformed, or folded over two lines")
             if name == "":
                 continue
-            text = value.strip(b" \t").decode("latin-1")
+            value = value.strip(" \t")
             if name not in headers:
-                headers[name] = text
+                headers[name] = value
             elif name in _ONCE:
-                raise ParsingError(f"the field {raw_name.decode('latin-1')} is there twice")
+                raise ParsingError(f"the field {raw_name} is there twice")
             else:
-                headers[name] += ("; " if name == "COOKIE" else ", ") + text
+                headers[name] += ("; " if name == "COOKIE" else ", ") + value
 
     def _frame_body(self) -> None:
         headers = self.headers
@@ -186,11 +192,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=1024)
-def _key_of(name: bytes) -> str | None:
+def _key_of(name: str) -> str | None:
     """`Content-Type` as CONTENT_TYPE; None: no field name; "": one to leave out.
 
     Names with an underscore would be taken for those with a hyphen once they are in the environ.
     """
     if not _NAME.fullmatch(name):
         return None
-    return "" if b"_" in name else name.upper().replace(b"-", b"_").decode("latin-1")
+    return "" if "_" in name else name.upper().replace("-", "_")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import ssl
-import threading
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
 
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import metrics
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has nothing weaker."""
 
-type_of_stamps = tuple[tuple[int, int], ...]
+Stamps = tuple[tuple[int, int], ...]
 
 
 class ServerTLS:
@@ -31,29 +32,37 @@ class ServerTLS:
         self.certificate = certificate
         self.key = key
         self.authority = authority
-        self._lock = threading.Lock()
-        self._stamps = self._read_stamps()
+        self._in_use = self._seen = self._read_stamps()
+        self._complaint = ""
         self.current = self._build()
 
     def refresh(self) -> bool:
-        """Takes up changed files; True when it did. Cheap enough for every second.
+        """Takes up changed files; True when it did. Called every half second by the server's loop.
 
-        Files that do not fit together (yet) are left alone: the certificate in use goes on, the error is logged once.
+        A change counts when it is there at two looks, so that no half-written pair is read. Files that do not fit
+        together are left alone: the certificate in use goes on, and the error is logged once.
         """
-        with self._lock:
-            try:
-                stamps = self._read_stamps()
-                if stamps == self._stamps:
-                    return False
-                self._stamps = stamps
-                self.current = self._build()
-            except ConfigurationError as error:
-                log.error("the old certificate stays in use: %s", error)
+        try:
+            stamps = self._read_stamps()
+            settled = stamps == self._seen
+            self._seen = stamps
+            if stamps == self._in_use or not settled:
                 return False
+            self._in_use = stamps
+            self.current = self._build()
+        except ConfigurationError as error:
+            self._complain(str(error))
+            return False
+        self._complaint = ""
         log.info("took up the changed certificate %s", self.certificate)
         return True
 
-    def _read_stamps(self) -> type_of_stamps:
+    def _complain(self, text: str) -> None:
+        if text != self._complaint:
+            log.error("the old certificate stays in use: %s", text)
+        self._complaint = text
+
+    def _read_stamps(self) -> Stamps:
         return tuple(_stamp(path) for path in (self.certificate, self.key, self.authority))
 
     def _build(self) -> ssl.SSLContext:
@@ -73,8 +82,7 @@ class ServerTLS:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
-                f"cannot use {self.certificate} with {self.key} and {self.authority}: {error}; "
-                f"`messagebroker certs issue {self.certificate.stem} --kind component` makes them"
+                f"cannot use {self.certificate} with {self.key} and {self.authority}: {error}; {_remedy(self.certificate)}"
             ) from error
         metrics.CERTIFICATE_ENDS.labels(self.certificate.stem).set(_end_of(self.certificate).timestamp())
         return context
@@ -94,13 +102,14 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}; `messagebroker certs issue {path.stem} --kind component` makes it"
-        ) from error
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; {_remedy(path)}") from error
     return found.st_mtime_ns, found.st_size
 
 
-def _end_of(certificate: Path) -> datetime:
-    from cryptography import x509
+def _remedy(path: Path) -> str:
+    command = "init-ca" if path.stem == "ca" else f"issue {path.stem} --kind component"
+    return f"`messagebroker certs {command}` makes it"
 
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.astimezone(UTC)
+
+def _end_of(certificate: Path) -> datetime:
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc

@@ -1,0 +1,89 @@
+"""Counting refusals, addresses, memory and patience without a network."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import pytest
+
+from messagebroker.http.limits import Limits, Refusals, group_of, plain_address
+from messagebroker.http.memory import relieve
+from messagebroker.http.patience import Patience
+from messagebroker.ops import metrics
+from messagebroker.settings import load
+
+SETTINGS = load({}, environment="test")
+LIMITS = Limits.of(SETTINGS, windows=False)
+
+
+def test_windows_has_room_for_fewer_connections() -> None:
+    assert LIMITS.max_connections == 2000
+    assert Limits.of(SETTINGS, windows=True).max_connections < 512
+
+
+@pytest.mark.parametrize(
+    ("given", "plain", "group"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::5", "2001:db8:1:2::5", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_whose_connections_count_together(given: str, plain: str, group: str) -> None:
+    assert plain_address((given, 1)) == (plain, 1)
+    assert group_of(plain) == group
+
+
+def test_a_flood_of_refusals_is_counted_one_by_one_and_logged_by_number(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    refusals = Refusals(clock=lambda: now)
+
+    def count() -> float:
+        return metrics.REGISTRY.get_sample_value("messagebroker_tls_refused_total", {"reason": "flood"}) or 0
+
+    before = count()
+    with caplog.at_level(logging.INFO):
+        for _ in range(1000):
+            refusals.record("flood", "192.0.2.1", "why")
+        assert len(caplog.records) == Refusals.LINES_PER_SECOND
+        now = 101.5
+        refusals.record("flood", "192.0.2.1")
+    assert count() == before + 1001
+    assert "flood 980" in caplog.text
+    assert len(caplog.records) == Refusals.LINES_PER_SECOND + 2
+
+
+@dataclass
+class Holding:
+    size: int
+    receiving: bool = True
+    refused: bool = False
+
+    def held(self) -> int:
+        return self.size
+
+    def is_receiving(self) -> bool:
+        return self.receiving
+
+    def refuse_body(self) -> None:
+        self.refused = True
+
+
+def test_the_greatest_unfinished_bodies_go_first() -> None:
+    served, large, middle, small = Holding(500, receiving=False), Holding(400), Holding(300), Holding(10)
+    channels = [small, middle, served, large, Holding(0)]
+    assert relieve(channels, 1300) == 0
+    assert relieve(channels, 850) == 1
+    assert [holding.refused for holding in (served, large, middle, small)] == [False, True, False, False]
+
+
+def test_early_haste_does_not_excuse_a_reader() -> None:
+    patience = Patience(replace(LIMITS, body_seconds=10, min_body_rate=100))
+    assert not patience.is_tired_of_reader(0, 0)
+    start = patience._answer.started  # type: ignore[union-attr]
+    assert not patience.is_tired_of_reader(start + 11, 5_000_000)
+    start = patience._answer.started  # type: ignore[union-attr]
+    assert patience.is_tired_of_reader(start + 11, 5_000_100)
