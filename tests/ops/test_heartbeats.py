@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import peewee as pw
+import pytest
+from structlog.testing import capture_logs
+
+from messagebroker.db.connection import connected
+from messagebroker.db.models import Heartbeat
+from messagebroker.errors import Unavailable
+from messagebroker.ops import clock, heartbeats
+from messagebroker.ops.heartbeats import Heart
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def rows() -> list[Heartbeat]:
+    with connected():
+        return list(Heartbeat.select().order_by(Heartbeat.started_at))
+
+
+def test_a_row_from_start_to_stop() -> None:
+    heart = Heart("main")
+    heart.start()
+    [row] = rows()
+    assert (row.role, row.pid) == ("main", os.getpid())
+    heart.stop()
+    assert rows() == []
+
+
+def test_it_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "BEAT_SECONDS", 0.02)
+    heart = Heart("main")
+    heart.start()
+    first = rows()[0].seen_at
+    deadline = clock.now() + timedelta(seconds=10)
+    while rows()[0].seen_at == first and clock.now() < deadline:
+        pass
+    assert rows()[0].seen_at > first
+    heart.stop()
+
+
+def test_a_row_that_was_lost_comes_back_and_those_of_dead_processes_go() -> None:
+    heart = Heart("worker")
+    heart.beat()
+    with connected():
+        Heartbeat.update(instance="dead", seen_at=clock.now() - timedelta(days=2)).execute()
+    heart.beat()
+    assert [row.instance for row in rows()] == [heart.instance]
+
+
+def test_an_outage_is_logged_and_waited_out(database: pw.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    heart = Heart("main")
+
+    def away() -> None:
+        raise Unavailable("the database does not answer")
+
+    with capture_logs() as logs:
+        heart._try(away)
+    assert "does not answer" in logs[0]["error"]
+    heart._try(heart.beat)
+    assert len(rows()) == 1
