@@ -55,7 +55,7 @@ class Password:
 
     def _failed(self, request: Request, error: ClientError) -> Response:
         if isinstance(error, Problem) and error.status in (403, 422):
-            return self._again(request, error.status, error.detail)
+            return self._again(request, 422, error.detail)
         if needs_login(self.portal, request, error):
             return RedirectResponse(f"/login?ended={End.EXPIRED}", 303)
         heading, text = explanation(error)

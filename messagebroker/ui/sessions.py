@@ -117,7 +117,7 @@ class Sessions:
 
     def _make_room_for(self, person: Person) -> None:
         theirs = sorted((s for s in self._by_key.values() if s.person.email == person.email), key=lambda s: s.used_at)
-        for session in theirs[: len(theirs) - PER_PERSON + 1]:
+        for session in theirs[: max(len(theirs) - PER_PERSON + 1, 0)]:
             self.end(session, End.REPLACED)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certs import Authority
 from support.scripted import DROP, Answer, Scripted, problem
 from support.servers import free_port
 
@@ -98,8 +99,6 @@ def test_nobody_listening_means_not_sent(connect: Connect) -> None:
 
 
 def test_a_server_of_another_ca_gets_nothing(connect: Connect, certs: Path, tmp_path: Path) -> None:
-    from support.certs import Authority
-
     stranger = Authority(tmp_path)
     stranger.component("proxy")
     with Scripted(tmp_path, TAKEN) as proxy:
@@ -132,7 +131,7 @@ def test_a_batch_comes_back_item_by_item(connect: Connect, certs: Path) -> None:
     assert proxy.asked[0].json == {"messages": [{"body": "x", "topic": "a.b"}, {"body": ""}]}
     assert proxy.asked[0].headers["idempotency-key"] == "k"
     assert [item.message_id for item in result.items] == ["a", None]
-    assert result.items[1].problem and result.items[1].problem["status"] == 422
+    assert result.items[1].problem == {"type": "urn:messagebroker:problem:invalid-field", "status": 422}
 
 
 def test_cloud_events_go_out_structured_and_batched(connect: Connect, certs: Path) -> None:

@@ -40,20 +40,11 @@ class Account:
 
 
 class FakeMain:
-    """`requests` records what came; `failing` is a status that every API call answers with."""
+    """`requests` and `peers` record what came; `failing` is a status that every API call answers with."""
 
     def __init__(self, certs: Path, *, count: int = 60) -> None:
-        self.accounts = {a.email: a for a in (
-            Account("ada@example.org", "correct horse battery"),
-            Account("una@example.org", "a plain user's words", role="user"),
-            Account("new@example.org", "one-time-1234", must_change=True),
-        )}  # fmt: skip
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.opened: list[str] = []
-        self.failing: int | None = None
-        self.depth = 1234
-        self.messages = [_message(number) for number in range(count, 0, -1)]
-        self.bodies: dict[str, Any] = {message_id(count): SCRIPT, message_id(count - 1): {"total": 12, "currency": "EUR"}}
+        self.count = count
+        self.reset()
         self._tokens = 0
         app = falcon.App()
         app.add_sink(self._answer, "/")
@@ -64,8 +55,28 @@ class FakeMain:
         context.verify_mode = ssl.CERT_OPTIONAL
         self._server = make_server("127.0.0.1", 0, app, server_class=_Threading, handler_class=_Quiet)
         self._server.context = context  # type: ignore[attr-defined]
+        self._server.owner = self  # type: ignore[attr-defined]
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def reset(self) -> None:
+        """As new."""
+        self.accounts = {a.email: a for a in (
+            Account("ada@example.org", "correct horse battery"),
+            Account("una@example.org", "a plain user's words", role="user"),
+            Account("new@example.org", "one-time-1234", must_change=True),
+        )}  # fmt: skip
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.opened: list[str] = []
+        self.failing: int | None = None
+        self.broken_health = False
+        self.peers: list[str | None] = []  # identities shown, one a connection
+        self.depth = 1234
+        self.messages = [_message(number) for number in range(self.count, 0, -1)]
+        self.bodies: dict[str, Any] = {
+            message_id(self.count): SCRIPT,
+            message_id(self.count - 1): {"total": 12, "currency": "EUR"},
+        }
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -91,6 +102,8 @@ class FakeMain:
         path = request.path
         self.requests.append((request.method, request.relative_uri, {k.lower(): v for k, v in request.headers.items()}))
         if path in ("/health", "/health/ready"):
+            if self.broken_health:
+                raise _error(503, "not-ready", "a test wants this")
             response.media = {"status": "ok", "role": "main"}
             return
         if self.failing is not None:
@@ -206,6 +219,7 @@ def _problem(request: falcon.Request, response: falcon.Response, error: falcon.H
 class _Threading(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
     context: ssl.SSLContext
+    owner: FakeMain
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -213,6 +227,8 @@ class _Threading(socketserver.ThreadingMixIn, WSGIServer):
         except (OSError, ssl.SSLError):
             self.shutdown_request(request)
             return
+        names = (secure.getpeercert() or {}).get("subjectAltName", ())
+        self.owner.peers.append(next((str(name[1]) for name in names if name[0] == "URI"), None))
         super().process_request_thread(secure, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -17,6 +17,7 @@ from support.fake_main import FakeMain
 from support.servers import free_port
 
 READY_SECONDS = 30.0
+ADA, ADAS_PASSWORD = "ada@example.org", "correct horse battery"
 
 
 class RunningPortal:
@@ -82,9 +83,7 @@ class RunningPortal:
             context.load_cert_chain(*(self.folder / "certs" / f"{certificate}.{end}" for end in ("crt", "key")))
         return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=20)
 
-    def log_in(
-        self, http: httpx.Client, email: str = "ada@example.org", password: str = "correct horse battery"
-    ) -> httpx.Response:
+    def log_in(self, http: httpx.Client, email: str = ADA, password: str = ADAS_PASSWORD) -> httpx.Response:
         form = {"email": email, "password": password, "next": "/messages"}
         return http.post("/login", data=form, headers={"origin": self.url})
 
