@@ -116,13 +116,16 @@ def is_outage(error: BaseException) -> bool:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """A connection for the block, given back to the pool after it (every thread has its own).
+    """A connection for the block, given back to the pool after the outermost one (every thread has its own).
 
     Raises:
         Unavailable: when the database does not answer.
     """
     try:
-        with database.connection_context():
+        if database.is_closed():
+            with database.connection_context():
+                yield
+        else:
             yield
     except (pw.PeeweeException, MaxConnectionsExceeded) as error:
         if not is_outage(error):

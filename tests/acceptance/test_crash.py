@@ -46,7 +46,7 @@ def test_every_202_is_stored_exactly_once(tmp_path: Path, record_property: Calla
         with Installation(tmp_path, redis_url=redis.url, database_url=mariadb.url()) as installation:
             for role in ("main", "proxy", "worker"):
                 installation.start(role)
-            senders = [Sender(installation, installation.client(f"sender-{n}"), n) for n in range(4)]
+            senders = [Sender(installation, installation.client(f"sender-{n}"), n, patient=n % 2 == 0) for n in range(6)]
             for sender in senders:
                 sender.wait_until_known()
             threads = [threading.Thread(target=sender.run) for sender in senders]

@@ -19,9 +19,14 @@ from messagebroker.ops.records import SealedKey, decode_payload
 
 
 class Sender:
-    """Submits singles and small batches until `stop`; repeats with the same Idempotency-Key until it gets an answer."""
+    """Submits singles and small batches until `stop`.
 
-    def __init__(self, installation: Installation, files: ClientFiles, number: int) -> None:
+    A patient sender repeats with the same Idempotency-Key until it gets an answer; an impatient one leaves in doubt what
+    was not answered, and goes on (so that there is traffic while a killed proxy's claims on keys keep the patient waiting).
+    """
+
+    def __init__(self, installation: Installation, files: ClientFiles, number: int, *, patient: bool) -> None:
+        self.patient = patient
         self.installation = installation
         self.files = files
         self.number = number
@@ -63,7 +68,7 @@ class Sender:
             path, document = "/api/v1/messages/batch", {"messages": [{"body": marker} for marker in markers]}
         deadline = time.monotonic() + 40
         whole = True
-        while time.monotonic() < deadline:
+        while whole or (self.patient and time.monotonic() < deadline):
             try:
                 answer = http.post(self.installation.url("proxy") + path, json=document, headers={"Idempotency-Key": key})
             except httpx.TransportError:
@@ -75,6 +80,7 @@ class Sender:
                 self.accepted.update(markers)
                 return whole
             self.refusals[str(answer.status_code)] += 1
+            whole = False
             time.sleep(0.1)
         return False
 
