@@ -36,6 +36,7 @@ WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 CHECK_SECONDS = 0.25
 DEFAULT_STOP_SECONDS = 15.0  # of a server that is no role
+STOP_MARGIN = 3.0  # of that time, for what else the process has to end
 _ACCEPTS_AT_ONCE = 64  # then those who are connected get their turn
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -234,7 +235,7 @@ class Server:
     def _finish(self) -> None:
         self.stopping = True
         role = BY_NAME.get(self.role)
-        deadline = time.monotonic() + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - 1
+        deadline = time.monotonic() + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - STOP_MARGIN
         self._close_listeners()
         self._turn(0)  # what has arrived already is served
         while time.monotonic() < deadline:

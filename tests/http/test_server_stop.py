@@ -58,7 +58,7 @@ def test_a_request_that_takes_too_long_is_cut_in_the_end(
     serve: Serve, acme: Issued, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("messagebroker.http.server.BY_NAME", {})
-    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 1.3)
+    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 3.3)
     slow = Slow()
     server = serve(slow)
     with server.connect(acme) as busy:
