@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import falcon
 import msgspec
+from msgspec import Meta
 
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
@@ -23,6 +24,17 @@ _JSON = ("application/json", "")
 _encode = msgspec.json.Encoder().encode
 
 
+Key = Annotated[
+    str,
+    Meta(
+        description="The same key and body get the first answer again, for a day; another body a 422.",
+        extra_json_schema={"pattern": "^[!-~]{1,255}$"},
+    ),
+]
+Prefer = Annotated[str, Meta(description="`wait=5` answers 201 once the message is stored, if that is within so many seconds.")]
+Correlation = Annotated[
+    str, Meta(description="Kept beside the message, readable.", extra_json_schema={"pattern": "^[ -~]{1,128}$"})
+]
 _NAMES = {
     "idempotency_key": "Idempotency-Key",
     "prefer": "Prefer",
@@ -34,9 +46,9 @@ _NAMES = {
 class SubmitHeaders(msgspec.Struct, rename=_NAMES):
     """What a submit may say beside its body."""
 
-    idempotency_key: str | None = None
-    prefer: str | None = None
-    correlation_id: str | None = None
+    idempotency_key: Key | None = None
+    prefer: Prefer | None = None
+    correlation_id: Correlation | None = None
     traceparent: str | None = None
 
 
