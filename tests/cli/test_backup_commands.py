@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from messagebroker.ops import backup
 from messagebroker.settings import load
 
 PORTS = ("MAIN_SERVER_PORT", "PROXY_PORT", "PORTAL_PORT", "METRICS_PORT")
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """`cleanup` takes SIGINT and SIGTERM for itself; the test run wants them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

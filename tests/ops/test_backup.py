@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import zipfile
 from pathlib import Path
@@ -10,9 +11,9 @@ import peewee as pw
 import pytest
 from support.installed import Installed, count, forget_written_keys, quiet, url_of
 
-from messagebroker.errors import ConfigurationError, Refused, Unavailable
+from messagebroker.errors import ConfigurationError, Conflict, NotFound, Refused, Unavailable
 from messagebroker.ops import backup, certificates, dump, restore
-from messagebroker.ops.archive import Archive
+from messagebroker.ops.archive import Archive, Writer
 from messagebroker.settings import Settings
 
 
@@ -254,3 +255,24 @@ def test_the_list_names_every_backup_and_what_is_wrong_with_it(on_sqlite: Instal
     assert found[good].messages == 2
     assert found[bad].manifest is None
     assert "no backup at all" in (found[bad].problem or "")
+
+
+def test_two_backups_do_not_write_the_same_file_and_remains_go_after_a_day(on_sqlite: Installed) -> None:
+    folder = on_sqlite.settings.path(on_sqlite.settings.backup_dir)
+    folder.mkdir()
+    young, old = folder / "backup_20300101_000000.zip.partial", folder / "backup_20290101_000000.zip.partial"
+    for path in (young, old):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    with pytest.raises(Conflict, match="another backup"), Writer(young.with_suffix(""), None):
+        raise AssertionError
+    path = backup.create(on_sqlite.settings)
+    assert sorted(folder.iterdir()) == sorted([path, young])
+
+
+def test_a_backup_is_found_by_name_or_by_path(on_sqlite: Installed, tmp_path: Path) -> None:
+    path = backup.create(on_sqlite.settings)
+    assert backup.find(on_sqlite.settings, path.name) == path
+    assert backup.find(on_sqlite.settings, str(path)) == path
+    with pytest.raises(NotFound, match="backup list"):
+        backup.verify(backup.find(on_sqlite.settings, "backup_20300101_000000.zip"))

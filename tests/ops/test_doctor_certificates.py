@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.installed import quiet
 
+from messagebroker.db.connection import open_database
 from messagebroker.ops import backup, certificates, clock, doctor_certificates, doctor_files, keyring
 from messagebroker.ops.findings import Finding
 from messagebroker.settings import Settings
@@ -17,6 +18,7 @@ ROLES = ("main", "proxy", "worker", "portal")
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     made = quiet(tmp_path)
+    open_database(made)  # not that of an earlier test
     keyring.first_secrets(made)
     certificates.init_ca(made)
     for name in ROLES:
@@ -130,10 +132,8 @@ def test_secrets(settings: Settings, tmp_path: Path) -> None:
 
 def test_backups(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from messagebroker.db import schema
-    from messagebroker.db.connection import open_database
 
     assert [finding.level for finding in doctor_files.backups(settings)] == ["warning"]
-    open_database(settings)
     schema.upgrade()
     path = backup.create(settings)
     assert [finding.level for finding in doctor_files.backups(settings)] == ["ok"]

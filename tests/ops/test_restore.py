@@ -11,7 +11,7 @@ from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.db.models import AuditEntry, Certificate, Heartbeat
 from messagebroker.errors import Refused
-from messagebroker.ops import backup, certificates, keyring, policy
+from messagebroker.ops import backup, certificates, keyring, policy, ports
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.policy import publish
@@ -90,6 +90,17 @@ def test_running_roles_are_refused_unless_forced(installed: Installed) -> None:
         assert count() == 1
     finally:
         heart.stop()
+
+
+def test_a_role_that_listens_here_is_running_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxy and portal have no heartbeat."""
+    installed = on_sqlite(tmp_path, proxy_port=18001)
+    path = backup.create(installed.settings)
+    monkeypatch.setattr(ports, "holder", lambda port: "messagebroker run proxy (pid 7)" if port == 18001 else None)
+    with pytest.raises(Refused, match="messagebroker run proxy"):
+        restore(installed.settings, path, installed.recovery_key)
+    monkeypatch.setattr(ports, "holder", lambda port: "nginx (pid 8)")
+    restore(installed.settings, path, installed.recovery_key)
 
 
 def test_nothing_changes_when_the_answer_is_no(installed: Installed) -> None:
