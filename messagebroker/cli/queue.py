@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from messagebroker.db.connection import open_database
-from messagebroker.errors import BrokerError, Refused, Unavailable
+from messagebroker.errors import Refused, Unavailable
 from messagebroker.ops import failures, ids
 from messagebroker.ops.queues import depths
 from messagebroker.ops.redis_client import connect
@@ -88,9 +88,7 @@ def retry(
         try:
             failures.retry(failure_id)
             typer.echo(f"{ids.text(failure_id)} stored")
-        except Unavailable:
-            raise
-        except BrokerError as error:
+        except Refused as error:
             refused += 1
             typer.echo(f"{ids.text(failure_id)}: {error}", err=True)
     if refused:

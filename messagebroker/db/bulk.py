@@ -69,11 +69,14 @@ def literals() -> Literals:
 def insert(model: type[pw.Model], columns: Sequence[str], rows: Iterable[str]) -> None:
     """Inserts rows, each `(literal,…)`, in as few statements as their size allows, inside the caller's transaction."""
     head = f"INSERT INTO {model._meta.table_name} ({','.join(columns)}) VALUES "  # noqa: S608 - both are the program's own
-    for statement in _statements(head, rows, MYSQL_BYTES if is_mysql() else SQLITE_BYTES):
+    for statement in _statements(head, list(rows), MYSQL_BYTES if is_mysql() else SQLITE_BYTES):
         database.execute_sql(statement)
 
 
-def _statements(head: str, rows: Iterable[str], most: int) -> Iterator[str]:
+def _statements(head: str, rows: list[str], most: int) -> Iterator[str]:
+    if rows and len(head) + sum(map(len, rows)) + len(rows) <= most:
+        yield head + ",".join(rows)
+        return
     part: list[str] = []
     size = len(head)
     for row in rows:

@@ -18,6 +18,7 @@ from messagebroker.actors.consumer import MERGE_MESSAGES, Consumer
 from messagebroker.ops.queues import HEARTBEATS, depths, guard_legacy_key, running_key
 from messagebroker.ops.records import Record, decode_call
 from messagebroker.ops.redis_client import CRASHES, DEPTH
+from messagebroker.settings import Settings
 
 Enqueue = Callable[[list[Record]], None]
 
@@ -240,6 +241,36 @@ def test_suspects_travel_alone(broker: Broker, client: redis_py.Redis, enqueue: 
     client.hset(CRASHES, ids[1], 1)
     consumer = consumer_of(broker)
     assert [(take(consumer).options["crashes"], 1) for _ in range(3)] == [(0, 1), (1, 1), (0, 1)]
+
+
+def test_who_kills_three_workers_is_known_and_who_only_waited_is_not(
+    broker: Broker, redis_settings: Settings, client: redis_py.Redis, enqueue: Enqueue
+) -> None:
+    killer, bystander = records(2)
+    enqueue([killer])
+    enqueue([bystander])
+    mine = consumer_of(broker, prefetch=0)
+    mine._maintain()
+    deaths = 0
+    while True:
+        dying = Broker()
+        dying.actors = broker.actors
+        dying.connect_to(redis_settings)
+        held = [take(consumer_of(dying))]
+        if held[0].options["crashes"]:  # alone from now on; before, both travelled together
+            held.append(take(consumer_of(dying)))
+        starts = next(one for one in held if carried(one)[0].id == killer.id)
+        if starts.options["crashes"] == 3:
+            break
+        dying.suspects.before_process_message(dying, starts)
+        dying.close()
+        deaths += 1
+        client.zadd(HEARTBEATS, {dying.name: 1})
+        mine._maintain()
+    dying.close()
+    assert deaths == 3
+    crashes = {carried(one)[0].id: one.options["crashes"] for one in held}
+    assert crashes == {killer.id: 3, bystander.id: 1}
 
 
 @pytest.mark.usefixtures("expects_dead_letters")
