@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from importlib import import_module
 
-import dramatiq
 import redis as redis_py
 import structlog
 
+from messagebroker.actors import ops
 from messagebroker.actors.broker import setup_broker
+from messagebroker.actors.queue_worker import QueueWorker
 from messagebroker.errors import BrokerError
 from messagebroker.ops import certificates, policy
 from messagebroker.settings import Settings
@@ -63,7 +63,7 @@ class PolicyKeeper:
                 _log.error("the policy is not published", exc_info=error)
 
 
-def jobs_worker(settings: Settings) -> dramatiq.Worker:
+def jobs_worker(settings: Settings) -> QueueWorker:
     """A worker for the `ops` queue, to be started: backups and cleanup run here, beside the keys they need."""
-    import_module("messagebroker.actors.ops")  # declares them
-    return dramatiq.Worker(setup_broker(settings), queues={"ops"}, worker_threads=1)
+    ops.setup(settings)
+    return QueueWorker(setup_broker(settings), {"ops"}, threads=1)

@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 
 from messagebroker import __version__
+from messagebroker.actors.broker import broker
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.http.main import app, duties
@@ -47,6 +48,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             threads=settings.main_threads,
         )
         worker = duties.jobs_worker(settings)
+        running.callback(broker.close)
         worker.start()
         running.callback(worker.stop, _JOBS_STOP_MS)
         heart = Heart("main")
