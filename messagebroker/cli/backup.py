@@ -24,6 +24,8 @@ from messagebroker.settings import Settings, load
 app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(help="A file in BACKUP_DIR, or a path.")]
+_NAME_WIDTH = len("before_restore_YYYYMMDD_HHMMSS.zip")
+
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -56,7 +58,10 @@ def list_backups(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(msgspec.json.encode([_described(one) for one in found]).decode())
         return
-    table = Table("backup", "made (UTC)", "size", "messages", "of", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("backup", "made (UTC)", "size", "messages"):
+        table.add_column(heading, no_wrap=True, min_width=0 if heading != "backup" else _NAME_WIDTH)
+    table.add_column("of")
     for one in found:
         if one.manifest is None:
             table.add_row(one.path.name, "", size(one.size), "", f"[red]{escape(one.problem or '')}[/]")

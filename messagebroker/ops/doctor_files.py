@@ -36,6 +36,9 @@ def secrets(settings: Settings) -> Iterator[Finding]:
             yield findings.error(f"{name}: others on this machine may read {path}", f"chmod 600 {path}")
         else:
             yield findings.ok(f"{name}: {path}")
+    folder = settings.data_dir.absolute()
+    if settings.is_sqlite and folder.exists() and not is_private(folder):
+        yield findings.warning(f"others on this machine may look into {folder}, where the database is", f"chmod 700 {folder}")
     if not CHECKS_RIGHTS:
         folder = settings.path(Path("secrets"))
         yield findings.warning(

@@ -119,6 +119,9 @@ def test_a_private_key_that_others_may_read(settings: Settings, tmp_path: Path, 
 
 
 def test_secrets(settings: Settings, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert [finding.level for finding in doctor_files.secrets(settings)] == ["ok", "ok", "ok", "warning"]
+    tmp_path.chmod(0o700)
     assert {finding.level for finding in doctor_files.secrets(settings)} == {"ok"}
     ring = tmp_path / "secrets" / "encryption.key"
     ring.chmod(0o644)
