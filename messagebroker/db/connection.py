@@ -59,6 +59,7 @@ def _sqlite(settings: Settings) -> pw.Database:
     return pw.SqliteDatabase(
         path,
         timeout=10,
+        cached_statements=0,  # 128 by default, and an ingest's statement may have 900 kB
         pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "cache_size": -16000},
     )
 
