@@ -50,14 +50,14 @@ class Limits:
     rate_grace_seconds: float = RATE_GRACE_SECONDS
 
     @classmethod
-    def of(cls, settings: Settings, *, windows: bool) -> Limits:
-        """As configured; Windows' select takes 512 sockets, of which the listeners and the waker need some."""
+    def of(cls, settings: Settings, *, room: int) -> Limits:
+        """As configured; `room`: how many connections the process can hold."""
         return cls(
             handshake_seconds=settings.handshake_seconds,
             header_seconds=settings.header_seconds,
             body_seconds=settings.body_seconds,
             min_body_rate=settings.min_body_rate,
-            max_connections=min(settings.max_connections, 480) if windows else settings.max_connections,
+            max_connections=min(settings.max_connections, room),
             max_connections_per_address=settings.max_connections_per_address,
             held_bytes=settings.max_request_bytes * HELD_REQUESTS,
         )

@@ -8,7 +8,6 @@ answer only when something is left to do.
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -20,6 +19,7 @@ from typing import Any
 
 from messagebroker.http import handshake
 from messagebroker.http.channel import Channel
+from messagebroker.http.descriptors import room_for
 from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, group_of, plain_address
 from messagebroker.http.listeners import listen
 from messagebroker.http.memory import relieve
@@ -37,6 +37,7 @@ WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 CHECK_SECONDS = 0.25
 DEFAULT_STOP_SECONDS = 15.0  # of a server that is no role
 STOP_MARGIN = 3.0  # of that time, for what else the process has to end
+HANDSHAKES_AT_ONCE = 8  # a millisecond each: when everybody reconnects, those who are connected go on
 _ACCEPTS_AT_ONCE = 64  # then those who are connected get their turn
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -60,7 +61,7 @@ class Server:
         self.application = app
         self.role = role
         self.tls = server_context(settings, role)
-        self.limits = limits or Limits.of(settings, windows=os.name == "nt")
+        self.limits = limits or Limits.of(settings, room=room_for(settings.max_connections))
         self.refusals = Refusals()
         self.adjustments = adjustments(settings, settings.max_request_bytes)
         self.anonymous_adjustments = adjustments(settings, min(settings.max_request_bytes, ANONYMOUS_BODY_BYTES))
@@ -130,27 +131,38 @@ class Server:
     # the loop
 
     def _turn(self, seconds: float) -> None:
+        strangers = 0
         for key, events in self._selector.select(seconds):
-            if isinstance(key.data, Channel):
-                self._happened(key.data, events)
-            else:
+            if not isinstance(key.data, Channel):
                 key.data(key.fileobj)
+                continue
+            if not key.data.established:
+                strangers += 1
+                if strangers > HANDSHAKES_AT_ONCE:
+                    continue  # it is still ready at the next turn
+            self._carefully(self._happened, key.data, events)
         while self._attention:
-            self._settle(self._attention.popleft())
+            self._carefully(self._settle, self._attention.popleft())
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + CHECK_SECONDS
             self._check(now)
 
-    def _happened(self, channel: Channel, events: int) -> None:
+    def _carefully(self, action: Callable[..., None], channel: Channel, *arguments: Any) -> None:
+        """What one connection makes fail ends that connection, and no other."""
         try:
-            if events & _READ and channel.readable():
-                channel.handle_read()
-                if channel.watched == _READ and not channel.writable() and not channel.wants_end():
-                    return  # as before; also while its request runs, for peers seldom send more meanwhile
+            action(channel, *arguments)
         except Exception:
             log.exception("closing the connection of %s", channel.addr[0])
             channel.handle_close()
+
+    def _happened(self, channel: Channel, events: int) -> None:
+        if not channel.is_open():
+            return  # something else that happened in this turn closed it
+        if events & _READ and channel.readable():
+            channel.handle_read()
+            if channel.watched == _READ and not channel.writable() and not channel.wants_end():
+                return  # as before; also while its request runs, for peers seldom send more meanwhile
         self._settle(channel)
 
     def _settle(self, channel: Channel) -> None:
@@ -175,8 +187,8 @@ class Server:
 
     def _check(self, now: float) -> None:
         for channel in list(self.channels.values()):
-            channel.check(now)
-            self._settle(channel)
+            self._carefully(Channel.check, channel, now)
+            self._carefully(self._settle, channel)
         if relieve(list(self.channels.values()), self.limits.held_bytes):
             log.warning("refused request bodies: all together would take over %d bytes", self.limits.held_bytes)
         if now >= self._next_refresh:
@@ -194,7 +206,8 @@ class Server:
                 return
             except OSError as error:  # the peer is gone already, or no file descriptor is left
                 self.refusals.record("not-accepted", "?", str(error))
-                self._make_room("")
+                if not self._make_room(""):
+                    time.sleep(0.01)  # rather than ask again at once, for all that is to be had
                 return
             self._admit(sock, plain_address(address))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -80,11 +79,12 @@ class ServerTLS:
         try:
             context.load_verify_locations(self.authority)
             context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as error:
+            end = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"cannot use {self.certificate} with {self.key} and {self.authority}: {error}; {_remedy(self.certificate)}"
             ) from error
-        metrics.CERTIFICATE_ENDS.labels(self.certificate.stem).set(_end_of(self.certificate).timestamp())
+        metrics.CERTIFICATE_ENDS.labels(self.certificate.stem).set(end.timestamp())
         return context
 
 
@@ -109,7 +109,3 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _remedy(path: Path) -> str:
     command = "init-ca" if path.stem == "ca" else f"issue {path.stem} --kind component"
     return f"`messagebroker certs {command}` makes it"
-
-
-def _end_of(certificate: Path) -> datetime:
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc

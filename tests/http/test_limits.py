@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
+from messagebroker.http.descriptors import RESERVE, room_for
 from messagebroker.http.limits import Limits, Refusals, group_of, plain_address
 from messagebroker.http.memory import relieve
 from messagebroker.http.patience import Patience
@@ -14,12 +17,26 @@ from messagebroker.ops import metrics
 from messagebroker.settings import load
 
 SETTINGS = load({}, environment="test")
-LIMITS = Limits.of(SETTINGS, windows=False)
+LIMITS = Limits.of(SETTINGS, room=5000)
 
 
-def test_windows_has_room_for_fewer_connections() -> None:
-    assert LIMITS.max_connections == 2000
-    assert Limits.of(SETTINGS, windows=True).max_connections < 512
+def test_windows_has_room_for_fewer_connections(caplog: pytest.LogCaptureFixture) -> None:
+    assert room_for(400, windows=True) == 400
+    assert not caplog.records
+    assert room_for(2000, windows=True) < 512
+    assert "MAX_CONNECTIONS is 2000" in caplog.text
+    assert Limits.of(SETTINGS, room=100).max_connections == 100
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    system = SimpleNamespace(
+        RLIMIT_NOFILE=7, RLIM_INFINITY=-1, getrlimit=lambda _: (1024, 4096), setrlimit=lambda _, pair: asked.append(pair)
+    )
+    monkeypatch.setitem(sys.modules, "resource", system)  # type: ignore[arg-type]
+    assert room_for(2000, windows=False) == 2000
+    assert room_for(10_000, windows=False) == 4096 - RESERVE
+    assert asked == [(2000 + RESERVE, 4096), (4096, 4096)]
 
 
 @pytest.mark.parametrize(

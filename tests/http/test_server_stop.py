@@ -103,6 +103,13 @@ def test_the_loop_works_with_other_selectors(serve: Serve, acme: Issued, selecto
         assert list(pool.map(talk, range(8))) == [[f"/{number}/{n}" for n in range(10)] for number in range(8)]
 
 
+def test_handshakes_take_turns(serve: Serve, acme: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("messagebroker.http.server.HANDSHAKES_AT_ONCE", 1)
+    server = serve()
+    with ThreadPoolExecutor(20) as pool:
+        assert [answer.status for answer in pool.map(lambda _: server.ask(acme), range(40))] == [200] * 40
+
+
 def test_several_requests_run_at_once(serve: Serve, acme: Issued) -> None:
     meeting = threading.Barrier(4, timeout=5)
 

@@ -143,7 +143,7 @@ class Serving:
     ) -> None:
         self.authority = authority
         self.settings: Settings = load({}, data_dir=folder, certs_dir=authority.folder, environment="test", **(settings or {}))
-        numbers = dataclasses.replace(Limits.of(self.settings, windows=False), **limits)
+        numbers = dataclasses.replace(Limits.of(self.settings, room=2000), **limits)
         self.server = Server(
             app, host="127.0.0.1", port=0, role="proxy", settings=self.settings, threads=threads, limits=numbers,
             selector=selector,
