@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -92,7 +92,8 @@ def get(message_id: str) -> Call[Message]:
 
 def whoami() -> Call[dict[str, Any]]:
     """What the proxy sees of the client."""
-    return Call(method="GET", path="/api/v1/whoami", read=_OBJECT)
+    now = datetime.now(UTC).isoformat()  # lets the proxy say how far this clock is off
+    return Call(method="GET", path="/api/v1/whoami", read=_OBJECT, headers={"x-client-time": now})
 
 
 def _submit(path: str, content: bytes, content_type: str, key: str | None, wait: float | None, read: Any) -> Call[Any]:

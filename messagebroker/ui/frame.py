@@ -60,7 +60,8 @@ def trouble(portal: Portal, request: Request, title: str, error: ClientError) ->
         return RedirectResponse(f"/login?ended={End.EXPIRED}", 303)
     with frame(portal, request, title):
         draw_trouble(error)
-        link("Try again", str(request.url.path), "button")
+        wrong_address = isinstance(error, Problem) and error.status == 400  # such as a cursor of long ago
+        link("Try again", request.url.path if wrong_address else _address(request), "button")
     return None
 
 
@@ -78,6 +79,10 @@ def needs_login(portal: Portal, request: Request, error: ClientError) -> bool:
         return False
     portal.sessions.end(portal.session_of(request), End.EXPIRED)
     return True
+
+
+def _address(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _person(session: Session) -> None:

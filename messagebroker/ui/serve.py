@@ -15,7 +15,7 @@ from messagebroker.errors import ConfigurationError
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 from messagebroker.ui.application import make, make_portal
-from messagebroker.ui.peer import PeerProtocol
+from messagebroker.ui.peer import protocol
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.tls import ServerCertificate
 
@@ -39,7 +39,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         config = uvicorn.Config(
             make(portal),
             loop="asyncio",
-            http=PeerProtocol,
+            http=protocol(settings.header_seconds),
             ssl_context_factory=lambda config, default: certificate.context,
             log_config=None,
             access_log=False,

@@ -172,6 +172,8 @@ def test_an_id_cannot_lead_to_another_path(connect: Connect, certs: Path) -> Non
 def test_whoami(connect: Connect, certs: Path) -> None:
     with Scripted(certs, Answer(200, {"client_id": "till-7", "days_left": 300})) as proxy:
         assert connect(proxy.url).whoami()["days_left"] == 300
+    told = datetime.fromisoformat(proxy.asked[0].headers["x-client-time"])
+    assert abs((datetime.now(UTC) - told).total_seconds()) < 10
 
 
 def test_a_connection_that_idled_away_is_replaced_unseen(connect: Connect, certs: Path) -> None:

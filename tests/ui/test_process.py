@@ -174,6 +174,23 @@ def test_plain_http_and_silence_do_no_harm(portal: RunningPortal) -> None:
             connection.close()
 
 
+def test_headers_have_a_deadline_that_trickling_does_not_move(tmp_path: Path) -> None:
+    with RunningPortal(tmp_path, header_seconds=1) as portal:
+        for first in (b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"):  # also on a connection that was good once
+            with _connection(portal) as slow:
+                slow.sendall(first)
+                if first:
+                    assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+                began = time.monotonic()
+                with pytest.raises(OSError):  # noqa: PT011 reset, broken pipe or end of TLS, as it happens
+                    _trickle(slow, seconds=8)
+                assert time.monotonic() - began < 3
+        with portal.http() as http:
+            assert http.get("/health").status_code == 200
+            time.sleep(1.5)  # an idle connection that has asked for something may stay
+            assert http.get("/health").status_code == 200
+
+
 def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
     with RunningPortal(tmp_path) as portal:
         first = _serial(portal)
@@ -239,10 +256,22 @@ def test_what_it_costs(tmp_path: Path, record_property: pytest.RecordProperty) -
         assert time.monotonic() - began < 5
 
 
-def _serial(portal: RunningPortal) -> str:
+def _trickle(connection: ssl.SSLSocket, *, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    connection.sendall(b"GET /")
+    while time.monotonic() < until:
+        connection.sendall(b"x")
+        time.sleep(0.2)
+
+
+def _connection(portal: RunningPortal) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(portal.folder / "certs" / "ca.crt"))
-    with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as raw:
-        with context.wrap_socket(raw, server_hostname="localhost") as secure:
-            shown = secure.getpeercert()
-            assert shown
-            return str(shown["serialNumber"])
+    raw = socket.create_connection(("127.0.0.1", portal.port), timeout=10)
+    return context.wrap_socket(raw, server_hostname="localhost")
+
+
+def _serial(portal: RunningPortal) -> str:
+    with _connection(portal) as secure:
+        shown = secure.getpeercert()
+        assert shown
+        return str(shown["serialNumber"])
