@@ -194,8 +194,19 @@ class Installation:
         return self.settings
 
     def client(self, name: str = "sender") -> ClientFiles:
-        """A client's certificate, issued when there is none; the proxies know it within a second."""
-        return self.files(first_start.client(self.settings, name))
+        """A client's certificate, issued when there is none; returns when the proxies that run know it."""
+        files = self.files(first_start.client(self.settings, name))
+        for proxy in self.processes:
+            if proxy.partition("#")[0] == "proxy" and self.is_running(proxy):
+                self._wait_until_known(files, proxy)
+        return files
+
+    def _wait_until_known(self, files: ClientFiles, proxy: str) -> None:
+        deadline = time.monotonic() + 5
+        with self.http(files) as http:
+            while (answer := http.get(self.url(proxy) + "/api/v1/whoami")).status_code != 200:
+                assert time.monotonic() < deadline, f"{proxy} does not know {files.name}: {answer.text}"
+                time.sleep(0.05)
 
     def files(self, cert: Path) -> ClientFiles:
         """The key and the CA beside a certificate, such as that of a component: `files(it.certs / "monitoring.crt")`."""

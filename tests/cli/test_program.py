@@ -1,0 +1,107 @@
+"""The program as scripts meet it: exit codes, streams, speed of --help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from messagebroker.__main__ import exit_code
+from messagebroker.cli import COMMANDS
+from messagebroker.errors import BrokerError, ConfigurationError, Conflict, NotFound, Refused, Unavailable
+
+
+def program(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "messagebroker", *words],
+        cwd=folder,
+        env={**os.environ, "DATA_DIR": str(folder / "data"), **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def test_help_lists_every_command_and_imports_none(tmp_path: Path) -> None:
+    shown = program("--help", folder=tmp_path)
+    assert shown.returncode == 0
+    for name, (_, summary) in COMMANDS.items():
+        assert name in shown.stdout
+        assert summary.split(",")[0].split(";")[0].split(".")[0] in shown.stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys; from messagebroker.cli import build; build(['--help']); print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert not {"peewee", "redis", "cryptography", "dramatiq", "nicegui", "falcon"} & set(loaded)
+
+
+def test_wrong_settings_are_one_message_without_a_traceback(tmp_path: Path) -> None:
+    ended = program("run", "proxy", folder=tmp_path, PROXY_PORT="x", WORKER_COUNT="0")
+    assert ended.returncode == 3
+    assert ended.stdout == ""
+    assert "PROXY_PORT: " in ended.stderr
+    assert "WORKER_COUNT: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
+    ended = program("run", "mainframe", folder=tmp_path)
+    assert ended.returncode == 2
+    assert "mainframe is no role" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigurationError, 3), (Unavailable, 4), (Refused, 1), (NotFound, 1), (Conflict, 1), (BrokerError, 1)],
+)
+def test_scripts_can_tell_errors_apart(error: type[BrokerError], code: int) -> None:
+    assert exit_code(error("x")) == code
+
+
+def test_db_upgrade_then_status(tmp_path: Path) -> None:
+    before = program("db", "status", "--json", folder=tmp_path)
+    assert before.returncode == 1
+    assert json.loads(before.stdout)["missing"]
+    upgraded = program("db", "upgrade", folder=tmp_path)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert "applied 001_initial" in upgraded.stdout
+    again = program("db", "upgrade", folder=tmp_path)
+    assert "the database is current" in again.stdout
+    after = program("db", "status", "--json", folder=tmp_path)
+    assert after.returncode == 0
+    assert json.loads(after.stdout)["missing"] == []
+
+
+def test_db_upgrade_registers_what_was_issued_before_there_was_a_database(tmp_path: Path) -> None:
+    assert program("certs", "init-ca", folder=tmp_path).returncode == 0
+    assert program("certs", "issue", "warehouse-7", folder=tmp_path).returncode == 0
+    assert program("db", "upgrade", folder=tmp_path).returncode == 0
+    listed = program("certs", "list", "--json", folder=tmp_path)
+    assert "warehouse-7" in listed.stdout
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(tmp_path / "data" / "message_system.db")) as database:
+        assert database.execute("SELECT name FROM clients").fetchall() == [("warehouse-7",)]
+
+
+def test_the_output_of_a_command_is_json_alone(tmp_path: Path) -> None:
+    program("db", "upgrade", folder=tmp_path)
+    program("certs", "init-ca", folder=tmp_path)
+    listed = program("certs", "list", "--json", folder=tmp_path)
+    json.loads(listed.stdout)
+
+
+def test_smoke_against_nothing_says_what_cannot_be_reached(tmp_path: Path) -> None:
+    program("certs", "init-ca", folder=tmp_path)
+    program("certs", "issue", "demo", folder=tmp_path)
+    ended = program("smoke", "--url", "https://localhost:9", "--json", folder=tmp_path)
+    assert ended.returncode == 1
+    document = json.loads(ended.stdout)
+    assert document["ok"] is False
+    assert "https://localhost:9" in document["steps"][-1]["said"]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.servers import free_port
+
+from messagebroker.cli import run
+from messagebroker.db import schema
+from messagebroker.db.connection import open_database
+from messagebroker.errors import ConfigurationError
+from messagebroker.settings import Settings, load
+
+DATABASE_URL = "mysql+pymysql://systemuser:k3Jd82hs@db.example.org/message_system"
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Roles that came as far as serving."""
+    names: list[str] = []
+    monkeypatch.setattr(run, "entry", lambda role: lambda settings, stop: names.append(role))
+    return names
+
+
+def production(tmp_path: Path, **overrides: object) -> Settings:
+    return load({}, data_dir=tmp_path, environment="production", **overrides)
+
+
+@pytest.mark.parametrize("role", ["proxy", "portal"])
+def test_in_production_a_role_that_faces_the_network_must_not_know_the_database(
+    role: str, tmp_path: Path, served: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"DATABASE_URL is set for the {role}"):
+        run.serve(role, production(tmp_path, database_url=DATABASE_URL), threading.Event())
+    assert served == []
+    run.serve(role, production(tmp_path), threading.Event())
+    assert served == [role]
+
+
+@pytest.mark.parametrize("role", ["proxy", "portal"])
+def test_in_production_it_must_not_be_able_to_read_the_private_key(role: str, tmp_path: Path, served: list[str]) -> None:
+    settings = production(tmp_path)
+    key = settings.path(settings.encryption_key_path)
+    key.parent.mkdir(parents=True)
+    key.write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="can read the private master key"):
+        run.serve(role, settings, threading.Event())
+    run.serve(role, load({}, data_dir=tmp_path, environment="development"), threading.Event())
+    assert served == [role]
+
+
+def test_a_role_refuses_a_schema_that_it_does_not_know(settings: Settings, served: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="run `messagebroker db upgrade`"):
+        run.serve("worker", settings, threading.Event())
+    open_database(settings)
+    schema.upgrade()
+    run.serve("worker", settings, threading.Event())
+    assert served == ["worker"]
+
+
+def test_a_role_waits_for_a_database_that_is_still_starting_until_it_is_stopped(tmp_path: Path, served: list[str]) -> None:
+    settings = load({}, data_dir=tmp_path, database_url=f"mysql://me:pw@127.0.0.1:{free_port()}/message_system")
+    stop = threading.Event()
+    thread = threading.Thread(target=run.serve, args=("worker", settings, stop))
+    thread.start()
+    time.sleep(0.3)
+    assert thread.is_alive()
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert served == []
