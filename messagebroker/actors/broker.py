@@ -29,6 +29,9 @@ from messagebroker.settings import Settings
 HEARTBEAT_TIMEOUT = 15_000
 """Milliseconds of silence after which a worker is dead."""
 
+READ_SECONDS = 5.0
+"""A fetch may carry 4 MiB, and nobody waits for it as a sender waits for its 202."""
+
 _LATE_IS_FINE = 10 * 365 * 24 * 3600
 """Seconds: the table says what is due, so periodiq's own limit must never drop a late run."""
 
@@ -72,7 +75,7 @@ class Broker(dramatiq.Broker):
     def connect_to(self, settings: Settings) -> None:
         """Uses the Redis that the settings name; connections are made when they are needed."""
         self.close()
-        self.client = connect(settings)
+        self.client = connect(settings, read_timeout=max(READ_SECONDS, settings.redis_read_timeout))
         self.wake = Wake(connect(settings, read_timeout=30))
         self._scripts = {name: Script(self.client, text) for name, text in SCRIPTS.items()}
 
@@ -99,7 +102,6 @@ class Broker(dramatiq.Broker):
         if delay is not None:
             raise ValueError("calls are never delayed in Redis; give the row a time and let the poller find it")
         call_id = new_call_id(1)
-        message = message.copy(options={"redis_message_id": call_id})
         self.emit_before("enqueue", message, delay)
         once = message.options.get("once", "")
         arguments = [NAMESPACE, message.queue_name, call_id, message.encode(), 1, once]

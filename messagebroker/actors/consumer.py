@@ -72,6 +72,7 @@ class Consumer(dramatiq.Consumer):
                 _log.info("Redis answers again", queue=self.queue)
         except redis.RedisError as error:
             self._say_once(error)
+            self._maintained = 0.0  # the answer that got lost may have held calls
             self._wake.wait(0.5)
         if not self._ready:
             self._wake.wait(self.timeout)

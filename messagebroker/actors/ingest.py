@@ -57,7 +57,7 @@ def _message(queue: str, call_id: str, call: bytes) -> bytes:
         actor_name=f"ingest_{queue}",
         args=(call,),
         kwargs={},
-        options={"redis_message_id": call_id},
+        options={},
         message_id=call_id,
         message_timestamp=time.time_ns() // 1_000_000,
     ).encode()

@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from pydantic import SecretStr
 
 from messagebroker.actors.status_page import StatusPage
@@ -48,7 +48,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             settings.metrics_port,
             alive={"children": lambda: _missing(children)},
             ready={"database": database_answers, "redis": lambda: redis_answers(client), "started": lambda: _unready(children)},
-            metrics=(lambda: _metrics_text(shared, client)) if settings.metrics_enabled else None,
+            metrics=(lambda: _metrics_text(shared, children, client)) if settings.metrics_enabled else None,
         )
         page.start()
         running.callback(page.stop)
@@ -116,9 +116,13 @@ def _unready(children: list[Child]) -> str | None:
     return f"not ready: {', '.join(unready)}" if unready else None
 
 
-def _metrics_text(shared: Path, client: redis.Redis) -> bytes:
+def _metrics_text(shared: Path, children: list[Child], client: redis.Redis) -> bytes:
     """The children's sums, and the queues, which are the same for all."""
     observe_queues(client)
+    for file in shared.glob("gauge_live*.db"):  # what a dead child last said is no longer so
+        pid = int(file.stem.rpartition("_")[2])
+        if not any(child.process is not None and child.process.pid == pid and child.runs for child in children):
+            mark_process_dead(pid, path=str(shared))  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(shared))  # type: ignore[no-untyped-call]
     own = CollectorRegistry()

@@ -284,6 +284,13 @@ def test_bytes_that_are_no_call_become_a_dead_letter(
     assert (client.zcard("messagebroker:normal.XQ"), depth()) == (1, 1)
 
 
+def test_a_depth_that_no_call_backs_is_put_right(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    enqueue(records(3))
+    client.delete("messagebroker:normal", "messagebroker:normal.msgs")
+    consumer_of(broker)._maintain()
+    assert client.hget(DEPTH, "normal") == b"0"
+
+
 def test_the_old_queues_name_fails_loudly(client: redis_py.Redis, redis_url: str) -> None:
     guard_legacy_key(client)
     with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):

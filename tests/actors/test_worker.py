@@ -160,6 +160,20 @@ def test_a_redis_that_filled_up_meanwhile_drains_by_itself(tmp_path: Path, serve
         workers.client.close()
 
 
+def test_redis_killed_under_load_loses_and_doubles_nothing(workers: Workers, servers: tuple[Redis, MariaDB]) -> None:
+    workers.it.start("worker")
+    many = records(10_000)
+    for at in range(0, 5000, 100):
+        workers.enqueue(many[at : at + 100])
+    servers[0].kill()
+    time.sleep(1)
+    servers[0].start()
+    for at in range(5000, 10_000, 100):
+        workers.enqueue(many[at : at + 100])
+    workers.until(lambda: workers.waiting() == 0, 15)
+    assert sorted(workers.stored()) == sorted(one.id for one in many)
+
+
 @pytest.mark.parametrize("database_is_up", [True, False])
 def test_a_stop_in_the_middle_is_quick_and_loses_nothing(workers: Workers, database_is_up: bool) -> None:
     workers.it.start("worker")

@@ -34,6 +34,11 @@ for i = 6, #ARGV do
 end
 local found = give_back(namespace .. ':__acks__.' .. worker .. '.' .. queue, held, false)
 
+-- No calls, no messages: should somebody have deleted keys by hand, the depth is right again from here on.
+if redis.call('hlen', list .. '.msgs') == 0 and redis.call('hget', namespace .. ':depth', queue) ~= '0' then
+    redis.call('hset', namespace .. ':depth', queue, 0)
+end
+
 -- When nobody came here for so long, Redis was away or all workers were: heartbeats prove nothing until the next round.
 local last = tonumber(redis.call('hget', namespace .. ':maintained', queue) or '0')
 redis.call('hset', namespace .. ':maintained', queue, now)
