@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -41,8 +42,6 @@ def status(
     open_database(load(role="main"))
     found = schema.status()
     if as_json:
-        import json
-
         typer.echo(json.dumps({"applied": found.applied, "missing": found.missing, "unknown": found.unknown}))
     else:
         for word, names in (("applied", found.applied), ("missing", found.missing), ("unknown", found.unknown)):

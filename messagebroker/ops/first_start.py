@@ -34,7 +34,7 @@ class Made:
 
 
 def set_up(settings: Settings) -> Made:
-    """Everything, on the database that the settings name; Redis need not run yet."""
+    """Everything, on the database that the settings name; Redis need not run."""
     folders(settings)
     recovery_key = keyring.first_secrets(settings)
     certificate_authority(settings)
