@@ -8,7 +8,7 @@ import pytest
 from support.cast import Cast, Shelf, assert_problem, audited
 
 from messagebroker.db.models import DataKey, IngestFailure, Message, MessageAlias
-from messagebroker.ops import audit, clock, ids
+from messagebroker.ops import audit, clock, ids, keyring
 
 
 def path(message_id: str) -> str:
@@ -90,6 +90,12 @@ def test_a_missing_data_key_is_told_to_the_operator_only(cast: Cast, shelf: Shel
     message_id = shelf.put()
     DataKey.delete().execute()
     assert_problem(cast.get(path(message_id) + "/body", "admin"), 500, "internal-error")
+
+
+def test_a_master_key_that_was_made_after_the_start_is_found(cast: Cast) -> None:
+    keyring.create_master_key(cast.settings)
+    message_id = Shelf(cast.settings).put("sealed to the new one")
+    assert cast.get(path(message_id) + "/body", "admin").json["body"] == "sealed to the new one"
 
 
 def test_binary_bodies(cast: Cast, shelf: Shelf) -> None:
