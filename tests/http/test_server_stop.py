@@ -90,7 +90,7 @@ def test_nothing_is_left_open(serve: Serve, acme: Issued) -> None:
     assert threading.active_count() == threads
 
 
-@pytest.mark.parametrize("selector", [selectors.SelectSelector, selectors.PollSelector])
+@pytest.mark.parametrize("selector", [selectors.SelectSelector, getattr(selectors, "PollSelector", selectors.SelectSelector)])
 def test_the_loop_works_with_other_selectors(serve: Serve, acme: Issued, selector: Callable[[], Any]) -> None:
     """Windows has select only."""
     server = serve(selector=selector())
