@@ -58,7 +58,7 @@ ClientTime = Annotated[
     str,
     msgspec.Meta(
         description="RFC 3339 with an offset, or seconds since 1970. Without it the Date header is looked at.",
-        extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": r"^[0-9]{1,10}$"}]},
+        extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": r"^[0-9]{1,10}(\.[0-9]{1,9})?$"}]},
         examples=["1893456000", "2030-01-01T00:00:00Z"],
     ),
 ]
