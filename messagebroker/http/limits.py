@@ -64,14 +64,17 @@ class Limits:
 
 
 class Refusals:
-    """Counts connections that ended in or before the handshake, and logs each; a flood is logged by number."""
+    """Counts connections that ended in or before the handshake, and logs each; a flood is logged by number.
+
+    Harmless ones have lines of their own, so that they cannot crowd out the others.
+    """
 
     LINES_PER_SECOND = 20
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._second = 0
-        self._lines = 0
+        self._lines: Counter[int] = Counter()  # by level, in this second
         self._untold: Counter[str] = Counter()
 
     def record(self, reason: str, address: str, detail: str = "") -> None:
@@ -79,21 +82,27 @@ class Refusals:
         metrics.TLS_REFUSED.labels(reason).inc()
         second = int(self._clock())
         if second != self._second:
-            self._second, self._lines = second, 0
+            self._second = second
+            self._lines.clear()
             self.tell()
-        self._lines += 1
-        if self._lines > self.LINES_PER_SECOND:
+        level = _level_of(reason)
+        self._lines[level] += 1
+        if self._lines[level] > self.LINES_PER_SECOND:
             self._untold[reason] += 1
             return
-        level = logging.INFO if reason in _HARMLESS else logging.WARNING
         log.log(level, "refused a connection from %s: %s%s", address, reason, f" ({detail})" if detail else "")
 
     def tell(self) -> None:
         """Logs the sum of what was not logged one by one."""
         if self._untold:
+            level = max(_level_of(reason) for reason in self._untold)
             told = ", ".join(f"{reason} {count}" for reason, count in sorted(self._untold.items()))
             self._untold.clear()
-            log.warning("refused more connections than are logged one by one: %s", told)
+            log.log(level, "refused more connections than are logged one by one: %s", told)
+
+
+def _level_of(reason: str) -> int:
+    return logging.INFO if reason in _HARMLESS else logging.WARNING
 
 
 def plain_address(address: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -73,6 +73,18 @@ def test_a_flood_of_refusals_is_counted_one_by_one_and_logged_by_number(caplog: 
     assert len(caplog.records) == Refusals.LINES_PER_SECOND + 2
 
 
+def test_harmless_refusals_do_not_crowd_out_others(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals(clock=lambda: 100.0)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(1000):
+            refusals.record("gone", "192.0.2.1")
+        assert not caplog.records
+        refusals.record("foreign-ca", "192.0.2.2")
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        refusals.tell()
+        assert len(caplog.records) == 1
+
+
 @dataclass
 class Holding:
     size: int
