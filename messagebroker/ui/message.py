@@ -13,6 +13,7 @@ from starlette.responses import Response
 from messagebroker.client import ClientError, Message
 from messagebroker.ui.elements import Tag, Text, link, notice
 from messagebroker.ui.frame import draw_trouble, frame, needs_login, trouble
+from messagebroker.ui.markup import show
 from messagebroker.ui.messages import BUILD_SECONDS, badge
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.sessions import End
@@ -39,7 +40,7 @@ class MessagePage:
             link("← Messages", "/messages", "back")
             with Tag("div", "heading"):
                 Text("h1", TITLE)
-                badge(message.status)
+                show(badge(message.status), "inline")
             Text("p", message.message_id, "id")
             with Tag("div", "columns"):
                 _facts(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from nicegui import ui
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from messagebroker.client import ClientError, Message, MessagePage
 from messagebroker.ui.elements import Tag, Text, link
 from messagebroker.ui.frame import frame, trouble
+from messagebroker.ui.markup import Markup, show, table, tag
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.sessions import Session
 from messagebroker.ui.wording import moment, size
@@ -19,6 +20,9 @@ TITLE = "Messages"
 PAGE = 25
 STATUSES = ("scheduled", "pending", "processing", "delivered", "failed", "expired", "cancelled")
 REMEMBERED = 500  # positions in the list, a session
+COLUMNS = {  # and their classes
+    "Accepted": "time", "Status": "", "Topic": "topic", "Client": "", "Priority": "", "Size": "number", "Message": "id",
+}  # fmt: skip
 BUILD_SECONDS = 20.0  # longer than the API client's own patience
 
 
@@ -43,7 +47,10 @@ class Messages:
             Text("h1", TITLE)
             self._filter(status)
             if found.items:
-                self._table(found.items)
+                show(
+                    table("Messages, newest first", COLUMNS, [_cells(message) for message in found.items], "messages"),
+                    "card table",
+                )
             else:
                 self._nothing(status, cursor)
             self._pager(session, status, cursor, found)
@@ -54,28 +61,6 @@ class Messages:
             for choice in ("", *STATUSES):
                 here = {"aria_current": "true"} if choice == status else {}
                 link(choice or "all", address(choice), **here)
-
-    def _table(self, items: list[Message]) -> None:
-        with Tag("div", "card table"), Tag("table", "messages"):
-            Text("caption", "Messages, newest first", "unseen")
-            with Tag("thead"), Tag("tr"):
-                for name in ("Accepted", "Status", "Topic", "Client", "Priority", "Size", "Message"):
-                    Text("th", name, "number" if name == "Size" else "", scope="col")
-            with Tag("tbody"):
-                for message in items:
-                    self._row(message)
-
-    def _row(self, message: Message) -> None:
-        with Tag("tr"):
-            Text("td", moment(message.created_at), "time", data_label="Accepted")
-            with Tag("td", data_label="Status"):
-                badge(message.status)
-            Text("td", message.topic, "topic", data_label="Topic")
-            Text("td", message.client_id, data_label="Client")
-            Text("td", message.priority, data_label="Priority")
-            Text("td", size(message.size), "number", data_label="Size")
-            with Tag("td", "id", data_label="Message"):
-                link(message.message_id, f"/messages/{message.message_id}")
 
     def _nothing(self, status: str, cursor: str) -> None:
         what = f"No message is {status} now." if status else "No message has been stored yet."
@@ -94,9 +79,21 @@ class Messages:
                 link("Older →", address(status, found.next), "onwards", rel="next")
 
 
-def badge(status: str) -> None:
+def badge(status: str) -> Markup:
     """A status, in its colour and in words."""
-    Text("span", status, f"badge {status if status in STATUSES else ''}")
+    return tag("span", status, class_=f"badge {status if status in STATUSES else ''}")
+
+
+def _cells(message: Message) -> list[str]:
+    return [
+        moment(message.created_at),
+        badge(message.status),
+        message.topic,
+        message.client_id,
+        message.priority,
+        size(message.size),
+        tag("a", message.message_id, href=f"/messages/{quote(message.message_id, safe='')}"),
+    ]
 
 
 def address(status: str, cursor: str = "") -> str:

@@ -10,12 +10,14 @@ from messagebroker.client import Caller, ClientError
 from messagebroker.client.answers import QueueStats
 from messagebroker.ui.elements import Tag, Text
 from messagebroker.ui.frame import draw_trouble, frame, needs_login, trouble
+from messagebroker.ui.markup import show, table
 from messagebroker.ui.messages import BUILD_SECONDS
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.wording import age
 
 TITLE = "Queues"
 REFRESH_SECONDS = 5.0
+COLUMNS = {"Queue": "", "Messages": "number", "Running": "number", "Oldest": "number"}
 
 
 class Queues:
@@ -57,15 +59,8 @@ class Queues:
 
 
 def _draw(stats: QueueStats) -> None:
-    with Tag("div", "card table"), Tag("table", "labelled"):
-        Text("caption", "Queues", "unseen")
-        with Tag("thead"), Tag("tr"):
-            for name in ("Queue", "Messages", "Running", "Oldest"):
-                Text("th", name, "" if name == "Queue" else "number", scope="col")
-        with Tag("tbody"):
-            for queue in stats.queues:
-                with Tag("tr"):
-                    Text("td", queue.queue, data_label="Queue")
-                    Text("td", f"{queue.messages:,}", "number", data_label="Messages")
-                    Text("td", f"{queue.running:,}", "number", data_label="Running")
-                    Text("td", age(queue.oldest_seconds) if queue.messages else "–", "number", data_label="Oldest")
+    rows = [
+        [queue.queue, f"{queue.messages:,}", f"{queue.running:,}", age(queue.oldest_seconds) if queue.messages else "–"]
+        for queue in stats.queues
+    ]
+    show(table("Queues", COLUMNS, rows, "labelled"), "card table")
