@@ -27,7 +27,7 @@ MERGE_MESSAGES = 500
 """Small calls are taken together until they carry so many messages."""
 
 MERGE_BYTES = 4 * 1024 * 1024
-LINGER = 0.01
+LINGER = 0.02
 """Seconds between a fetch that emptied the queue and the next one: singles at a high rate gather instead of each
 costing a transaction. The first one after a pause never waits."""
 
@@ -81,9 +81,9 @@ class Consumer(dramatiq.Consumer):
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """The call is done, or its actor could not: Dramatiq comes here in both cases."""
-        error = message._exception
-        if isinstance(error, Requeue) or (error is not None and self.broker.takes_many(message.actor_name)):
-            if not isinstance(error, Requeue):
+        reason = message._exception
+        if isinstance(reason, Requeue) or (reason is not None and self.broker.takes_many(message.actor_name)):
+            if not isinstance(reason, Requeue):
                 self._fetch_after = time.monotonic() + 1  # an error that nobody foresaw: keep the call, and keep calm
             self.requeue([message])
             return
