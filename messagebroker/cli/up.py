@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from messagebroker.errors import ConfigurationError
+from messagebroker.errors import ConfigurationError, Conflict
 from messagebroker.ops import embedded, first_start, logs, ports
 from messagebroker.ops.family import family
 from messagebroker.ops.first_start import ADMIN, DEMO, Made
@@ -35,7 +36,11 @@ def up() -> None:
         )
     ports.require_free(settings)
     first_start.folders(settings)
-    with exclusive(settings.data_dir.absolute() / "up"):
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(settings.data_dir.absolute() / "up"))
+        except Conflict as error:
+            raise Conflict(f"another `messagebroker up` runs in {settings.data_dir.absolute()}; stop it first") from error
         _run(first_start.environment_file(settings), began)
 
 
@@ -45,7 +50,6 @@ def _run(settings: Settings, began: float) -> None:
     supervisor = Supervisor([], stop, tell=lambda text: typer.echo(text, err=True))
     try:
         if settings.uses_embedded_redis:
-            embedded.end_left_over(settings)
             supervisor.children.append(embedded.child(settings))
             supervisor.start()
         _say_once(settings, first_start.set_up(settings))

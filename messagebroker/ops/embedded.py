@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,12 +13,14 @@ import redis
 
 from messagebroker.errors import ConfigurationError, Unavailable
 from messagebroker.ops.keeper import STOP_SECONDS
+from messagebroker.ops.ports import is_taken
 from messagebroker.ops.private_files import write_secret
 from messagebroker.ops.redis_client import connect
 from messagebroker.ops.supervisor import Child
 from messagebroker.settings import Settings
 
 MAX_MEMORY = "512mb"
+_PORTS = range(16379, 32768)  # below those that systems give to outgoing connections
 
 _CONFIGURATION = """\
 bind 127.0.0.1
@@ -56,10 +57,14 @@ def program() -> Path:
 
 def new_url() -> str:
     """A Redis URL on a free port, with a fresh password."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = next(port for port in _PORTS if not is_taken("127.0.0.1", port))
     return f"redis://:{secrets.token_hex(24)}@127.0.0.1:{port}/0"
+
+
+def port_is_lost(settings: Settings) -> bool:
+    """Whether somebody else listens on the port meanwhile; a server of an earlier, killed `up` is stopped here."""
+    end_left_over(settings)
+    return is_taken("127.0.0.1", urlsplit(settings.redis).port or 0)
 
 
 def command(settings: Settings) -> list[str]:

@@ -58,11 +58,12 @@ def environment_file(settings: Settings) -> Settings:
 
     Every later command finds the same Redis through this file.
     """
-    path = settings.data_dir.absolute() / ".env"
-    if settings.uses_embedded_redis and settings.embedded_redis_url is None:
+    if settings.uses_embedded_redis and (settings.embedded_redis_url is None or embedded.port_is_lost(settings)):
         embedded.program()  # says what to do when there is none, before anything is written
+        path = settings.data_dir.absolute() / ".env"
         old = path.read_text(encoding="utf-8") if path.exists() else _ENVIRONMENT_HEAD
-        write_secret(path, f"{old}EMBEDDED_REDIS_URL={embedded.new_url()}\n".encode(), overwrite=True)
+        kept = [line for line in old.splitlines() if not line.startswith("EMBEDDED_REDIS_URL=")]
+        write_secret(path, "\n".join([*kept, f"EMBEDDED_REDIS_URL={embedded.new_url()}", ""]).encode(), overwrite=True)
     return load(data_dir=settings.data_dir)
 
 

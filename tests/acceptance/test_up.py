@@ -111,6 +111,15 @@ def test_a_second_up_names_the_ports_and_who_holds_them(up: Up, variables: dict[
     assert not (up.folder / "other" / "messagebroker-data").exists()
 
 
+def test_a_second_up_on_the_same_data_is_refused_whatever_its_ports(up: Up) -> None:
+    up.wait_until_ready()
+    ports = {role.port_setting.upper(): str(free_port()) for role in ROLES if role.port_setting}
+    other = Up(up.folder, **ports, output="other.txt")
+    assert other.process.wait(40) == 1
+    assert "another `messagebroker up` runs in" in other.said
+    assert up.run("messagebroker smoke").returncode == 0, "the first one goes on"
+
+
 def test_a_role_that_cannot_start_ends_up_with_its_reason(tmp_path: Path, variables: dict[str, str]) -> None:
     certs = tmp_path / "messagebroker-data" / "certs"
     certs.mkdir(parents=True)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
 import stat
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -60,6 +62,16 @@ def test_one_that_an_earlier_supervisor_left_behind_is_stopped_first(embedded_se
     assert process.wait(10) == 0
     embedded.end_left_over(embedded_settings)  # nothing is there: nothing to do
     supervisor.close()
+
+
+def test_another_port_is_taken_when_somebody_else_has_the_old_one(embedded_settings: Settings) -> None:
+    port = urlsplit(embedded_settings.redis).port
+    with socket.create_server(("127.0.0.1", port or 0)):
+        again = first_start.environment_file(embedded_settings)
+    assert urlsplit(again.redis).port != port
+    text = (again.data_dir / ".env").read_text(encoding="utf-8")
+    assert text.count("EMBEDDED_REDIS_URL=") == 1
+    assert f"EMBEDDED_REDIS_URL={again.redis}\n" in text
 
 
 def test_its_password_is_in_files_of_the_owner_alone(embedded_settings: Settings) -> None:

@@ -18,21 +18,21 @@ from messagebroker.settings import Settings
 class Up:
     """One `messagebroker up` in a folder."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *, output: str = "output.txt", **variables: str) -> None:
         self.folder = folder
         kept = {
             key: value for key, value in os.environ.items() if key.lower().removesuffix("_file") not in Settings.model_fields
         }
         self.environment = {**kept, **variables}
-        self.output = folder / "output.txt"
-        with self.output.open("wb") as output:
+        self.output = folder / output
+        with self.output.open("wb") as file:
             self.process = psutil.Popen(
                 [sys.executable, "-m", "messagebroker", "up"],
                 cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=file,
+                stderr=file,
             )
         self.began = time.monotonic()
 
