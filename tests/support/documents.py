@@ -18,6 +18,7 @@ class Command:
 
     document: str
     text: str
+    in_block: bool = False  # printed to be pasted, so it must be complete
     mark: str = ""  # what follows `console` on the block's first line: `on-up` is run against a real `up`
 
     def __str__(self) -> str:
@@ -34,6 +35,6 @@ def commands() -> Iterator[Command]:
         for _, mark, body in _BLOCK.findall(text):
             for line in body.splitlines():
                 if line.strip().startswith("$ "):
-                    yield Command(path.name, line.strip()[2:].split("  #")[0].strip(), mark.strip())
+                    yield Command(path.name, line.strip()[2:].split("  #")[0].strip(), True, mark.strip())
         for found in _INLINE.findall(_BLOCK.sub("", text)):
             yield Command(path.name, found.split(" (")[0])
