@@ -148,11 +148,11 @@ def test_a_redis_that_filled_up_meanwhile_drains_by_itself(tmp_path: Path, serve
             workers.mariadb.kill()
             accepted: list[bytes] = []
             with contextlib.suppress(redis_py.RedisError):
-                for _ in range(1000):
+                for _ in range(5000):
                     many = records(20)
                     workers.enqueue(many)
                     accepted += [one.id for one in many]
-            assert len(accepted) < 20_000, "Redis is full"
+            assert 1000 < len(accepted) < 100_000, "Redis is full"
             workers.mariadb.start()
             workers.until(lambda: workers.waiting() == 0, 30)
             assert sorted(workers.stored()) == sorted(accepted)
