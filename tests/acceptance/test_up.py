@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from support.processes import survivors
 from support.servers import free_port
 from support.up import Up
 
@@ -51,7 +51,7 @@ def test_ctrl_c_stops_the_roles_in_reverse_order_and_leaves_nothing(up: Up) -> N
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0
     assert up.said.rstrip().endswith("stopped"), "a child had to be killed"
-    assert not [one for one in family if one.is_running()]
+    assert not survivors(family, 0)
     logs = up.folder / "messagebroker-data" / "logs"
     ends = {role.name: _time_of_last(logs / role.log_file, "role stopped") for role in ROLES}
     assert sorted(ends, key=lambda name: ends[name]) == list(reversed(NAMES))
@@ -73,8 +73,7 @@ def test_kill_9_leaves_no_orphans_and_the_next_start_reuses_everything(tmp_path:
     assert len(family) >= len(NAMES) + 2  # the roles, Redis and its keeper
     first.process.kill()
     first.process.wait()
-    _, alive = psutil.wait_procs(family, timeout=90)
-    assert not alive, alive
+    assert not survivors(family, 90)
 
     second = Up(tmp_path, **variables)
     try:

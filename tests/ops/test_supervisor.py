@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.processes import survivors
 
 from messagebroker.errors import Unavailable
 from messagebroker.ops.supervisor import Child, Supervisor
@@ -147,5 +148,4 @@ supervisor.watch()
         wait_for(lambda: len(process.children(recursive=True)) == 3)  # a role, a keeper and its server
         family = process.children(recursive=True)
         process.kill()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
+    assert not survivors(family, 10)
