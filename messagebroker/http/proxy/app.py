@@ -18,6 +18,7 @@ from messagebroker.http.proxy.committer import AddCalls, Committer
 from messagebroker.http.proxy.idempotency import Idempotency
 from messagebroker.http.proxy.intake import Intake
 from messagebroker.http.proxy.lookup import Lookup, StoredMessage
+from messagebroker.http.proxy.patience import Patience
 from messagebroker.http.proxy.reception import Reception
 from messagebroker.http.proxy.submit import SubmitBatch, SubmitMessage
 from messagebroker.http.proxy.values import Limits
@@ -36,6 +37,7 @@ class Parts:
     admission: Admission
     committer: Committer
     lookup: Lookup
+    patience: Patience
 
 
 def make(
@@ -62,6 +64,7 @@ def make(
     committer = Committer(client, add_calls, prepare, idempotency)
     admission = Admission(client, settings.refuse_above_memory)
     lookup = Lookup(settings)
+    patience = Patience(settings.proxy_threads)
     draw.prepare(settings.max_batch_items)
     reception = Reception(
         watcher=watcher,
@@ -77,15 +80,15 @@ def make(
         settings=settings,
         middleware=[Access(watcher=watcher, open_paths=PATHS)],
         resources=[
-            SubmitMessage(reception, lookup, max_items=settings.max_batch_items),
+            SubmitMessage(reception, lookup, patience, max_items=settings.max_batch_items),
             SubmitBatch(reception, max_items=settings.max_batch_items),
-            StoredMessage(lookup),
+            StoredMessage(lookup, patience),
             Who(settings, watcher),
         ],
         checks=[("policy", lambda: _policy_problem(watcher)), ("redis", admission.ready_problem)],
         warnings=admission.warnings,
     )
-    return app, Parts(watcher, admission, committer, lookup)
+    return app, Parts(watcher, admission, committer, lookup, patience)
 
 
 def _master_key(watcher: PolicyWatcher) -> Callable[[], MasterKey]:

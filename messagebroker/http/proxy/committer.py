@@ -1,7 +1,8 @@
 """Group commit: whatever arrives while one write to Redis is under way leaves together in the next one.
 
 There is no thread for it. A request that finds nobody writing leads: it writes what has queued up, its own included,
-wakes those whose answers came, and hands the lead to the first that arrived meanwhile.
+tells those whose outcome is known, and goes on for as long as something has queued up meanwhile. Whoever waits in its
+thread for its own outcome hands the lead on as soon as that is there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -34,7 +36,7 @@ log = structlog.get_logger(__name__)
 class Submission:
     """The part of one request that goes to Redis, in whole or not at all."""
 
-    __slots__ = ("charge", "claim", "failure", "first", "key", "leads", "records", "size", "turn")
+    __slots__ = ("charge", "claim", "failure", "first", "key", "leads", "records", "size", "tell", "turn")
 
     def __init__(
         self, records: list[Record], key: SealedKey, size: int, claim: Claim | None = None, charge: Charge | None = None
@@ -46,9 +48,20 @@ class Submission:
         self.charge = charge
         self.first: Entry | None = None  # the request was here before: its first answer
         self.failure: Exception | None = None
-        self.leads = False
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        self.leads = False  # woken to take the lead, not because it is done
+        self.tell: Callable[[], None] | None = None  # called with the outcome; None: a thread waits for its turn
+        self.turn: threading.Lock | None = None
+
+    def conclude(self) -> None:
+        """The outcome is there."""
+        if self.tell is None:
+            assert self.turn is not None
+            self.turn.release()
+            return
+        try:
+            self.tell()
+        except Exception as error:
+            log.error("an answer could not be given", exc_info=error)
 
 
 class Committer:
@@ -73,42 +86,50 @@ class Committer:
         self._is_writing = False
 
     def commit(self, submission: Submission) -> None:
-        """Returns when Redis has acknowledged; `submission.first` is set when there is an earlier answer instead.
-
-        Raises:
-            Problem: nothing was taken, or the outcome is unknown; the problem says which.
-        """
-        with self._lock:
-            self._waiting.append(submission)
-            leads = not self._is_writing
-            self._is_writing = True
+        """Returns when the outcome is there: `failure`, `first` (an earlier answer), or neither once Redis has acknowledged."""
+        submission.turn = threading.Lock()
+        submission.turn.acquire()
+        leads = self._enter(submission)
         if not leads:
             submission.turn.acquire()
             leads = submission.leads
         if leads:
+            self._lead(submission)
+
+    def begin(self, submission: Submission, tell: Callable[[], None]) -> None:
+        """As `commit`, but calls `tell` in whatever thread comes to know the outcome, mostly before this returns."""
+        submission.tell = tell
+        if self._enter(submission):
             self._lead()
-        if submission.failure is not None:
-            raise submission.failure
 
     def close(self) -> None:
         """Ends the connection."""
         with self._lock:
             self._wire.close()
 
-    def _lead(self) -> None:
-        group = self._next_group()
-        is_down = False
-        try:
-            is_down = self._write(group)
-        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-            self._gate.release(group)
-            kept = error
-            _fail(group, lambda: kept)
-        finally:
-            self._hand_over(group, is_down)
+    def _enter(self, submission: Submission) -> bool:
+        """True when nobody was writing: the lead is taken."""
+        with self._lock:
+            self._waiting.append(submission)
+            leads = not self._is_writing
+            self._is_writing = True
+        return leads
+
+    def _lead(self, own: Submission | None = None) -> None:
+        """Writes until nobody waits, or until `own` is done."""
+        goes_on = True
+        while goes_on:
+            group = self._next_group()
+            is_down = False
+            try:
+                is_down = self._write(group)
+            except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+                self._gate.release(group)
+                _fail(group, partial(_same, error))
+            goes_on = self._conclude(group, is_down, own)
 
     def _next_group(self) -> list[Submission]:
-        """The submissions that leave together, this thread's own among them: it is the first."""
+        """The submissions that leave together."""
         with self._lock:
             messages = size = taken = 0
             for submission in self._waiting:
@@ -121,19 +142,33 @@ class Committer:
             del self._waiting[:taken]
         return group
 
-    def _hand_over(self, group: list[Submission], is_down: bool) -> None:
+    def _conclude(self, group: list[Submission], is_down: bool, own: Submission | None) -> bool:
+        """Tells everybody; True when this thread goes on leading."""
+        goes_on = False
         with self._lock:
             if is_down:  # those who waited learn it now, not after a time-out of their own
                 _fail(self._waiting, outage.not_sent)
                 group = group + self._waiting
                 self._waiting = []
-            if self._waiting:
-                self._waiting[0].leads = True
-                self._waiting[0].turn.release()
-            else:
+            if not self._waiting:
                 self._is_writing = False
+            elif own is None or own not in group:
+                goes_on = True
+            else:
+                self._hand_over()
         for submission in group:
-            submission.turn.release()
+            submission.conclude()
+        return goes_on
+
+    def _hand_over(self) -> None:
+        """To somebody who has to wait anyway, or else to a new thread."""
+        follower = next((submission for submission in self._waiting if submission.turn is not None), None)
+        if follower is None:
+            threading.Thread(target=self._lead, name="commit", daemon=True).start()
+        else:
+            follower.leads = True
+            assert follower.turn is not None
+            follower.turn.release()
 
     def _write(self, group: list[Submission]) -> bool:
         """Writes; True when Redis does not answer."""
@@ -196,3 +231,7 @@ def _fail(submissions: list[Submission], problem: Callable[[], Exception]) -> No
     for submission in submissions:
         if submission.failure is None and submission.first is None:
             submission.failure = problem()
+
+
+def _same(error: Exception) -> Exception:
+    return error

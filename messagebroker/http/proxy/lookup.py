@@ -15,6 +15,8 @@ import structlog
 
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import PREFIX, Problem
+from messagebroker.http.proxy.deferring import Reply
+from messagebroker.http.proxy.patience import Patience
 from messagebroker.ops import ids
 from messagebroker.settings import Settings
 
@@ -22,7 +24,6 @@ PATH = "/api/v1/messages/{message_id}"
 MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36, extra_json_schema={"format": "uuid"})]
 _TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-_MOST_WAITING = 8  # threads that `Prefer: wait` may hold at a time
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,6 @@ class Lookup:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._client_of: tuple[int, ...] = ()
-        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
 
     def ask(self, message_id: str, client: str, *, body: bool = True) -> httpx.Response:
         """Main's answer, whatever its status.
@@ -70,9 +70,7 @@ class Lookup:
             raise Problem(503, "main-unavailable", detail, headers={"Retry-After": "2"}) from error
 
     def wait(self, message_id: str, client: str, seconds: float) -> str | None:
-        """The status of the message once it is stored; None when it was not in time, or too many are waiting already."""
-        if seconds <= 0 or not self._waiting.acquire(blocking=False):
-            return None
+        """The status of the message once it is stored; None when it was not in time."""
         try:
             ends_at = time.monotonic() + seconds
             pause = _FIRST_PAUSE
@@ -84,8 +82,6 @@ class Lookup:
                 pause = min(pause * 2, _LONGEST_PAUSE)
         except Problem:
             return None  # the message is accepted all the same: a 202 says so
-        finally:
-            self._waiting.release()
         return None
 
     def close(self) -> None:
@@ -124,21 +120,23 @@ class StoredMessage:
         ),
     )
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, patience: Patience) -> None:
         self._lookup = lookup
+        self._patience = patience
 
     def on_get(self, request: falcon.Request, response: falcon.Response, message_id: str) -> None:
         """Main checks whose message it is, and opens it."""
         parsed = ids.parse(message_id)
         if parsed is None:
             raise Problem(404, "not-found", "there is no such message: message_id is not a UUID", field="message_id")
-        answer = self._lookup.ask(ids.text(parsed), request.context.peer.name)
-        response.set_header("Cache-Control", "no-store")
-        if answer.status_code == 200:
-            response.content_type = "application/json"
-            response.data = answer.content
-            return
-        raise _passed_on(answer)
+        client = request.context.peer.name
+        self._patience.run(lambda: self._found(ids.text(parsed), client), request, response)
+
+    def _found(self, message_id: str, client: str) -> Reply:
+        answer = self._lookup.ask(message_id, client)
+        if answer.status_code != 200:
+            raise _passed_on(answer)
+        return falcon.HTTP_200, [("Content-Type", "application/json"), ("Cache-Control", "no-store")], answer.content
 
 
 def _passed_on(answer: httpx.Response) -> Problem:

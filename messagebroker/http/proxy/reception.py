@@ -51,6 +51,17 @@ class Answer:
     headers: dict[str, str] | None = None
 
 
+@dataclass(slots=True)
+class Pending:
+    """What is true once Redis has acknowledged `submission`."""
+
+    submission: Submission
+    request: Request
+    client: ClientPolicy
+    answer: Answer
+    priorities: list[int]
+
+
 class Reception:
     """Everything between a decoded body and the answer."""
 
@@ -69,7 +80,7 @@ class Reception:
         self._admission = admission
         self._intake = intake
         self._idempotency = idempotency
-        self._committer = committer
+        self.committer = committer
         self._redis = client
         self._is_closed = is_closed  # MAINTENANCE_MODE of this process
         self._counters: dict[tuple[str, int], Any] = {}
@@ -91,11 +102,11 @@ class Reception:
             raise Problem(403, "client-unknown", "no client of this certificate's name may send here")
         return client
 
-    def receive(self, request: Request, client: ClientPolicy) -> Answer:
-        """Takes over what is right of the request.
+    def receive(self, request: Request, client: ClientPolicy) -> Pending | Answer:
+        """Seals what is right of the request. What is to be committed is Pending; an Answer needs nothing more.
 
         Raises:
-            Problem: nothing of it was taken, or nobody knows (`outcome: unknown`).
+            Problem: nothing of it is taken.
         """
         environ = request.environ
         key = headers.idempotency_key(environ)
@@ -118,9 +129,25 @@ class Reception:
             _count_refusals(taken)
             if not request.is_batch:
                 raise taken.problems[0]
-        return self._committed(request, client, taken, claim)
+        return self._sealed(request, client, taken, claim)
 
-    def _committed(self, request: Request, client: ClientPolicy, taken: Taken, claim: Claim | None) -> Answer:
+    def concluded(self, pending: Pending) -> Answer:
+        """The answer, when the submission's outcome is there.
+
+        Raises:
+            Problem: nothing was taken, or nobody knows (`outcome: unknown`).
+        """
+        submission = pending.submission
+        if submission.failure is not None:
+            raise submission.failure
+        if submission.first is not None:
+            return self._repeated(pending.request, pending.client, submission.first)
+        self._count(pending.request.form, pending.priorities)
+        if submission.charge is not None:
+            pending.answer.headers = submission.charge.headers
+        return pending.answer
+
+    def _sealed(self, request: Request, client: ClientPolicy, taken: Taken, claim: Claim | None) -> Pending | Answer:
         durability = self._admission.state.durability
         answer = _answer(request, client, taken, durability)
         if not taken.records:
@@ -132,13 +159,7 @@ class Reception:
             self._idempotency.keep(claim, entry, self._admission.state.memory_used)
         charge = Charge(client.name, len(taken.records), client.rate) if client.rate is not None else None
         submission = Submission(taken.records, taken.key, len(request.raw), claim, charge)
-        self._committer.commit(submission)
-        if submission.first is not None:
-            return self._repeated(request, client, submission.first)
-        self._count(request.form, taken.priorities)
-        if charge is not None and charge.headers:
-            return Answer(answer.body, answer.is_partial, answer.accepted, charge.headers)
-        return answer
+        return Pending(submission, request, client, answer, taken.priorities)
 
     def _known(self, claim: Claim) -> Entry | None:
         """The first answer, for a request that was right when it was sent first."""

@@ -12,9 +12,12 @@ from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import cloudevents, headers, native
 from messagebroker.http.proxy.answers import Accepted, AcceptedBatch
+from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
 from messagebroker.http.proxy.drafts import Draft, NativeBatch, NativeMessage, SenderMessage
 from messagebroker.http.proxy.lookup import Lookup
-from messagebroker.http.proxy.reception import Answer, Reception, Request
+from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reception import Answer, Pending, Reception, Request
+from messagebroker.http.proxy.replies import give, measured, of_error
 from messagebroker.ops.metrics import REFUSED
 from messagebroker.ops.snapshot import ClientPolicy
 
@@ -61,26 +64,54 @@ class _Submit:
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         """Refusals name the field; a 202 goes out only after Redis has acknowledged."""
+        environ = request.env
         try:
             client = self._reception.client_of(request.context.peer)
-            environ = request.env
             raw = request.bounded_stream.read()
-            answer = self._reception.receive(self._read(environ, raw, client), client)
+            found = self._reception.receive(self._read(environ, raw, client), client)
         except Problem as problem:
             REFUSED.labels(problem.name).inc()
             raise
-        self._respond(response, answer, environ, client)
+        if isinstance(found, Pending):
+            self._commit(found, request, response)
+        else:
+            give(self._reply(found), response)
+
+    def _commit(self, pending: Pending, request: falcon.Request, response: falcon.Response) -> None:
+        """Has it committed and answered, later if the server can do that."""
+        defer = request.env.get(DEFER)
+        if defer is None:
+            self._reception.committer.commit(pending.submission)
+            give(self._concluded(pending, request), response)
+            return
+        later = defer()
+
+        def tell() -> None:
+            later.answer(measured(self._concluded(pending, request), request))
+
+        self._reception.committer.begin(pending.submission, tell)
+        raise Deferred
+
+    def _concluded(self, pending: Pending, request: falcon.Request) -> Reply:
+        """The reply to a submission whose outcome is there."""
+        try:
+            return self._reply(self._reception.concluded(pending))
+        except Problem as problem:
+            REFUSED.labels(problem.name).inc()
+            return of_error(problem, request)
+        except Exception as error:  # noqa: BLE001 logged there
+            return of_error(error, request)
+
+    def _reply(self, answer: Answer) -> Reply:
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        if answer.accepted is not None:
+            headers.append(("Location", f"{SINGLE}/{answer.accepted.message_id}"))
+        if answer.headers:
+            headers += answer.headers.items()
+        return (falcon.HTTP_207 if answer.is_partial else falcon.HTTP_202), headers, answer.body
 
     def _read(self, environ: dict[str, Any], raw: bytes, client: ClientPolicy) -> Request:
         raise NotImplementedError
-
-    def _respond(self, response: falcon.Response, answer: Answer, environ: dict[str, Any], client: ClientPolicy) -> None:
-        response.status = falcon.HTTP_207 if answer.is_partial else falcon.HTTP_202
-        response.content_type = "application/json"
-        response.set_header("Cache-Control", "no-store")
-        response.data = answer.body
-        if answer.headers:
-            response.set_headers(answer.headers)
 
     def _batch_limit(self, client: ClientPolicy) -> int:
         return min(client.max_batch or self._max_items, self._max_items)
@@ -92,6 +123,7 @@ class SubmitMessage(_Submit):
     Args:
         reception: takes the messages.
         lookup: asks main for `Prefer: wait`.
+        patience: where requests wait.
         max_items: in a batch, unless the client's policy says less.
     """
 
@@ -111,9 +143,10 @@ class SubmitMessage(_Submit):
         ),
     )
 
-    def __init__(self, reception: Reception, lookup: Lookup, *, max_items: int) -> None:
+    def __init__(self, reception: Reception, lookup: Lookup, patience: Patience, *, max_items: int) -> None:
         super().__init__(reception, max_items=max_items)
         self._lookup = lookup
+        self._patience = patience
 
     def _read(self, environ: dict[str, Any], raw: bytes, client: ClientPolicy) -> Request:
         content_type = environ.get("CONTENT_TYPE") or ""
@@ -132,20 +165,26 @@ class SubmitMessage(_Submit):
         detail = f"send application/json, {cloudevents.STRUCTURED}, {cloudevents.BATCHED}, or ce- headers with any type"
         raise Problem(415, "unsupported-media-type", detail, field="Content-Type")
 
-    def _respond(self, response: falcon.Response, answer: Answer, environ: dict[str, Any], client: ClientPolicy) -> None:
-        super()._respond(response, answer, environ, client)
+    def _commit(self, pending: Pending, request: falcon.Request, response: falcon.Response) -> None:
+        seconds = headers.wait_seconds(request.env)
+        if pending.answer.accepted is None or seconds <= 0:
+            super()._commit(pending, request, response)
+        else:
+            self._patience.run(lambda: self._stored(pending, request, seconds), request, response)
+
+    def _stored(self, pending: Pending, request: falcon.Request, seconds: float) -> Reply:
+        """For `Prefer: wait`: 201 when the message is stored in time."""
+        self._reception.committer.commit(pending.submission)
+        answer = self._reception.concluded(pending)
         accepted = answer.accepted
-        if accepted is None:
-            return
-        response.set_header("Location", f"{SINGLE}/{accepted.message_id}")
-        if "HTTP_PREFER" not in environ:
-            return
-        status = self._lookup.wait(accepted.message_id, client.name, headers.wait_seconds(environ))
-        if status is not None:
-            accepted.status = status
-            response.data = _encode(accepted)
-            response.status = falcon.HTTP_201
-            response.set_header("Preference-Applied", "wait")
+        assert accepted is not None
+        status = self._lookup.wait(accepted.message_id, accepted.client_id, seconds)
+        if status is None:
+            return self._reply(answer)
+        accepted.status = status
+        answer.body = _encode(accepted)
+        _, fields, body = self._reply(answer)
+        return falcon.HTTP_201, [*fields, ("Preference-Applied", "wait")], body
 
 
 class SubmitBatch(_Submit):
