@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import dramatiq
@@ -15,6 +17,7 @@ import redis
 from messagebroker.actors.ingest import add_calls, prepare
 from messagebroker.db.models import PRIORITIES
 from messagebroker.http.proxy.app import Parts, make
+from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
 from messagebroker.ops import ids
 from messagebroker.ops.identity import Peer
 from messagebroker.ops.keyring import KeyRing, create_master_key
@@ -51,6 +54,23 @@ class Watcher:
         return self.refused.get(who.name)
 
 
+class Deferring:
+    """WSGI around the application that does what `DeferringServer` does: waits for answers that come later."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        replies: SimpleQueue[Reply] = SimpleQueue()
+        environ[DEFER] = lambda: SimpleNamespace(answer=replies.put)
+        try:
+            return self._app(environ, start_response)
+        except Deferred:
+            status, headers, body = replies.get(timeout=30)
+            start_response(status, headers)
+            return [body]
+
+
 class Proxy:
     """An application, its Redis, and the private key that opens what it sealed."""
 
@@ -66,7 +86,7 @@ class Proxy:
 
     def assemble(self, settings: Settings) -> None:
         self.app, self.parts = make(settings, watcher=self.watcher, client=self.redis, add_calls=add_calls, prepare=prepare)  # type: ignore[arg-type]
-        self.http = falcon.testing.TestClient(self.app)
+        self.http = falcon.testing.TestClient(Deferring(self.app))
 
     def post(
         self, path: str, body: Any, *, client: str = "acme", content_type: str = "application/json", **headers: str

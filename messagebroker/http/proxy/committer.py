@@ -1,8 +1,7 @@
 """Group commit: whatever arrives while one write to Redis is under way leaves together in the next one.
 
-There is no thread for it. A request that finds nobody writing leads: it writes what has queued up, its own included,
-tells those whose outcome is known, and goes on for as long as something has queued up meanwhile. Whoever waits in its
-thread for its own outcome hands the lead on as soon as that is there.
+There is no thread for it, and none waits. The thread that brings a submission while nobody writes becomes the writer: it
+writes what has queued up, tells those whose outcome is known, and goes on for as long as more has queued up meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Submission:
     """The part of one request that goes to Redis, in whole or not at all."""
 
-    __slots__ = ("charge", "claim", "failure", "first", "key", "leads", "records", "size", "tell", "turn")
+    __slots__ = ("charge", "claim", "failure", "first", "key", "records", "size", "tell")
 
     def __init__(
         self, records: list[Record], key: SealedKey, size: int, claim: Claim | None = None, charge: Charge | None = None
@@ -48,20 +47,7 @@ class Submission:
         self.charge = charge
         self.first: Entry | None = None  # the request was here before: its first answer
         self.failure: Exception | None = None
-        self.leads = False  # woken to take the lead, not because it is done
-        self.tell: Callable[[], None] | None = None  # called with the outcome; None: a thread waits for its turn
-        self.turn: threading.Lock | None = None
-
-    def conclude(self) -> None:
-        """The outcome is there."""
-        if self.tell is None:
-            assert self.turn is not None
-            self.turn.release()
-            return
-        try:
-            self.tell()
-        except Exception as error:
-            log.error("an answer could not be given", exc_info=error)
+        self.tell: Callable[[], None] = _nobody
 
 
 class Committer:
@@ -85,48 +71,48 @@ class Committer:
         self._waiting: list[Submission] = []
         self._is_writing = False
 
-    def commit(self, submission: Submission) -> None:
-        """Returns when the outcome is there: `failure`, `first` (an earlier answer), or neither once Redis has acknowledged."""
-        submission.turn = threading.Lock()
-        submission.turn.acquire()
-        leads = self._enter(submission)
-        if not leads:
-            submission.turn.acquire()
-            leads = submission.leads
-        if leads:
-            self._lead(submission)
-
     def begin(self, submission: Submission, tell: Callable[[], None]) -> None:
-        """As `commit`, but calls `tell` in whatever thread comes to know the outcome, mostly before this returns."""
+        """Has it written, and calls `tell` when the outcome is there, in whatever thread knows it first.
+
+        The outcome is `submission.failure`, or `submission.first` (an earlier answer), or neither once Redis has
+        acknowledged. Mostly `tell` was called before this returns.
+        """
         submission.tell = tell
-        if self._enter(submission):
-            self._lead()
+        with self._lock:
+            self._waiting.append(submission)
+            if self._is_writing:
+                return
+            self._is_writing = True
+        while self._write_next():
+            continue
 
     def close(self) -> None:
         """Ends the connection."""
         with self._lock:
             self._wire.close()
 
-    def _enter(self, submission: Submission) -> bool:
-        """True when nobody was writing: the lead is taken."""
-        with self._lock:
-            self._waiting.append(submission)
-            leads = not self._is_writing
-            self._is_writing = True
-        return leads
-
-    def _lead(self, own: Submission | None = None) -> None:
-        """Writes until nobody waits, or until `own` is done."""
-        goes_on = True
-        while goes_on:
-            group = self._next_group()
-            is_down = False
+    def _write_next(self) -> bool:
+        """Writes a group and tells everybody in it; True when there is another."""
+        group = self._next_group()
+        is_down = False
+        try:
+            is_down = self._write(group)
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            self._gate.release(group)
+            _fail(group, partial(_same, error))
+        if is_down:  # those who waited learn it now, not after a time-out of their own
+            with self._lock:
+                waiting, self._waiting = self._waiting, []
+            _fail(waiting, outage.not_sent)
+            group += waiting
+        for submission in group:
             try:
-                is_down = self._write(group)
-            except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-                self._gate.release(group)
-                _fail(group, partial(_same, error))
-            goes_on = self._conclude(group, is_down, own)
+                submission.tell()
+            except Exception as error:
+                log.error("an answer could not be given", exc_info=error)
+        with self._lock:
+            self._is_writing = bool(self._waiting)
+            return self._is_writing
 
     def _next_group(self) -> list[Submission]:
         """The submissions that leave together."""
@@ -141,34 +127,6 @@ class Committer:
             group = self._waiting[:taken]
             del self._waiting[:taken]
         return group
-
-    def _conclude(self, group: list[Submission], is_down: bool, own: Submission | None) -> bool:
-        """Tells everybody; True when this thread goes on leading."""
-        goes_on = False
-        with self._lock:
-            if is_down:  # those who waited learn it now, not after a time-out of their own
-                _fail(self._waiting, outage.not_sent)
-                group = group + self._waiting
-                self._waiting = []
-            if not self._waiting:
-                self._is_writing = False
-            elif own is None or own not in group:
-                goes_on = True
-            else:
-                self._hand_over()
-        for submission in group:
-            submission.conclude()
-        return goes_on
-
-    def _hand_over(self) -> None:
-        """To somebody who has to wait anyway, or else to a new thread."""
-        follower = next((submission for submission in self._waiting if submission.turn is not None), None)
-        if follower is None:
-            threading.Thread(target=self._lead, name="commit", daemon=True).start()
-        else:
-            follower.leads = True
-            assert follower.turn is not None
-            follower.turn.release()
 
     def _write(self, group: list[Submission]) -> bool:
         """Writes; True when Redis does not answer."""
@@ -235,3 +193,7 @@ def _fail(submissions: list[Submission], problem: Callable[[], Exception]) -> No
 
 def _same(error: Exception) -> Exception:
     return error
+
+
+def _nobody() -> None:
+    """Nobody is to be told yet."""

@@ -15,7 +15,7 @@ import structlog
 
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import PREFIX, Problem
-from messagebroker.http.proxy.deferring import Reply
+from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.ops import ids
 from messagebroker.settings import Settings
@@ -130,7 +130,9 @@ class StoredMessage:
         if parsed is None:
             raise Problem(404, "not-found", "there is no such message: message_id is not a UUID", field="message_id")
         client = request.context.peer.name
-        self._patience.run(lambda: self._found(ids.text(parsed), client), request, response)
+        if self._patience.run(lambda: self._found(ids.text(parsed), client), request, request.env[DEFER]()):
+            raise Deferred
+        raise Problem(503, "overloaded", "too many requests wait for main; try again shortly", headers={"Retry-After": "1"})
 
     def _found(self, message_id: str, client: str) -> Reply:
         answer = self._lookup.ask(message_id, client)

@@ -12,7 +12,7 @@ from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import cloudevents, headers, native
 from messagebroker.http.proxy.answers import Accepted, AcceptedBatch
-from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
+from messagebroker.http.proxy.deferring import DEFER, Deferred, Later, Reply
 from messagebroker.http.proxy.drafts import Draft, NativeBatch, NativeMessage, SenderMessage
 from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience
@@ -73,18 +73,13 @@ class _Submit:
             REFUSED.labels(problem.name).inc()
             raise
         if isinstance(found, Pending):
-            self._commit(found, request, response)
+            self._commit(found, request)
         else:
             give(self._reply(found), response)
 
-    def _commit(self, pending: Pending, request: falcon.Request, response: falcon.Response) -> None:
-        """Has it committed and answered, later if the server can do that."""
-        defer = request.env.get(DEFER)
-        if defer is None:
-            self._reception.committer.commit(pending.submission)
-            give(self._concluded(pending, request), response)
-            return
-        later = defer()
+    def _commit(self, pending: Pending, request: falcon.Request) -> None:
+        """Has it committed, and answered when the outcome is there."""
+        later: Later = request.env[DEFER]()
 
         def tell() -> None:
             later.answer(measured(self._concluded(pending, request), request))
@@ -165,26 +160,30 @@ class SubmitMessage(_Submit):
         detail = f"send application/json, {cloudevents.STRUCTURED}, {cloudevents.BATCHED}, or ce- headers with any type"
         raise Problem(415, "unsupported-media-type", detail, field="Content-Type")
 
-    def _commit(self, pending: Pending, request: falcon.Request, response: falcon.Response) -> None:
+    def _commit(self, pending: Pending, request: falcon.Request) -> None:
         seconds = headers.wait_seconds(request.env)
         if pending.answer.accepted is None or seconds <= 0:
-            super()._commit(pending, request, response)
-        else:
-            self._patience.run(lambda: self._stored(pending, request, seconds), request, response)
+            super()._commit(pending, request)
+        later: Later = request.env[DEFER]()
+
+        def tell() -> None:
+            if not self._patience.run(lambda: self._stored(pending, request, seconds), request, later):
+                later.answer(measured(self._concluded(pending, request), request))
+
+        self._reception.committer.begin(pending.submission, tell)
+        raise Deferred
 
     def _stored(self, pending: Pending, request: falcon.Request, seconds: float) -> Reply:
         """For `Prefer: wait`: 201 when the message is stored in time."""
-        self._reception.committer.commit(pending.submission)
-        answer = self._reception.concluded(pending)
-        accepted = answer.accepted
-        assert accepted is not None
+        reply = self._concluded(pending, request)
+        accepted = pending.answer.accepted
+        if pending.submission.failure is not None or pending.submission.first is not None or accepted is None:
+            return reply
         status = self._lookup.wait(accepted.message_id, accepted.client_id, seconds)
         if status is None:
-            return self._reply(answer)
+            return reply
         accepted.status = status
-        answer.body = _encode(accepted)
-        _, fields, body = self._reply(answer)
-        return falcon.HTTP_201, [*fields, ("Preference-Applied", "wait")], body
+        return falcon.HTTP_201, [*reply[1], ("Preference-Applied", "wait")], _encode(accepted)
 
 
 class SubmitBatch(_Submit):

@@ -13,8 +13,9 @@ from messagebroker.settings import load
 
 @pytest.fixture
 def proxy(tmp_path: Path, redis_url: str) -> Iterator[Proxy]:
-    made = Proxy(load({}, data_dir=tmp_path, environment="test", redis_url=redis_url))
+    made = Proxy(load({}, data_dir=tmp_path, environment="test", redis_url=redis_url, proxy_threads=4))
     made.parts.admission.look()
     yield made
+    made.parts.patience.close()
     made.parts.committer.close()
     made.redis.close()

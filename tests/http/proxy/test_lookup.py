@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -104,3 +105,24 @@ def test_other_preferences_are_passed_over(proxy: Proxy, main: dict[str, Any], p
     assert answer.status_code == 202
     assert json.loads(answer.text)["status"] == "queued"
     assert main["asked"] == []
+
+
+def test_a_main_that_hangs_holds_up_no_submit(proxy: Proxy, main: dict[str, Any]) -> None:
+    """When every waiting place is taken, reading is refused and submitting goes on."""
+    release = threading.Event()
+    main["answer"] = lambda request: release.wait(20) and problem_document(404, "not-stored-yet")
+    most = proxy.parts.patience._pool._max_workers * 3
+    threads = [threading.Thread(target=proxy.get, args=(f"/api/v1/messages/{ID}",)) for _ in range(most)]
+    for thread in threads:
+        thread.start()
+    while proxy.parts.patience._room._value:
+        time.sleep(0.01)
+    try:
+        assert problem(proxy.get(f"/api/v1/messages/{ID}")) == (503, "overloaded", None)
+        assert proxy.submit({"body": "x"}).status_code == 202
+        assert proxy.submit({"body": "x"}, Prefer="wait=9").status_code == 202
+    finally:
+        release.set()
+    for thread in threads:
+        thread.join(20)
+    assert proxy.parts.patience._room._value == most
