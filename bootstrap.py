@@ -6,6 +6,7 @@ in it. Doing it again is cheap: nothing is installed while the lock files have n
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -29,6 +30,9 @@ TEST_PROGRAMS = {
 }
 """What the tests start -> the Debian package that has it."""
 
+TEST_LIBRARIES = {"libatomic.so.1": "libatomic1"}
+"""The same for libraries: playwright's driver is linked to this one."""
+
 USAGE = """\
 usage: python3 bootstrap.py up            start the whole system here (all arguments go to `messagebroker up`)
        python3 bootstrap.py test [TIER …] run all checks and tests, or some tiers of tests (tests/budgets.toml)
@@ -46,7 +50,7 @@ def main(words: list[str]) -> int:
         return run_forever([str(BIN / "messagebroker"), "up", *rest])
     if command == "test":
         install("requirements-dev.lock")
-        install_programs(TEST_PROGRAMS)
+        install_what_tests_need()
         return run_forever([str(BIN / "just"), *(["test-tiers", *rest] if rest else ["test"])])
     if command in ("install", "install-dev"):
         install("requirements.lock" if command == "install" else "requirements-dev.lock")
@@ -96,12 +100,24 @@ def make_environment() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
 
 
-def install_programs(programs: dict[str, str]) -> None:
-    """What is not on PATH, from Debian."""
+def install_what_tests_need() -> None:
+    """What is not on this machine, from Debian."""
+    if os.name == "nt":
+        return
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:{BIN}"
-    missing = sorted({package for program, package in programs.items() if not shutil.which(program, path=path)})
+    missing = {package for program, package in TEST_PROGRAMS.items() if not shutil.which(program, path=path)}
+    missing |= {package for library, package in TEST_LIBRARIES.items() if not loads(library)}
     if missing:
-        install_packages(missing, "the tests start them")
+        install_packages(sorted(missing), "the tests need it")
+
+
+def loads(library: str) -> bool:
+    """Whether the system finds a shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def install_packages(packages: list[str], why: str) -> None:

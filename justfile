@@ -38,7 +38,7 @@ test-tiers *tiers:
 # hundreds of crash rounds; put the result into docs/performance.md
 [group('test')]
 soak rounds="300":
-    CRASH_ROUNDS={{rounds}} "{{python}}" -m pytest --tier crash -s
+    CRASH_ROUNDS={{rounds}} "{{python}}" -m pytest --tier=crash -s
 
 # real roles against MariaDB and Redis: the table of docs/performance.md
 [group('measure')]

@@ -1,4 +1,4 @@
-"""pytest's side of the tiers: `pytest` alone runs the quick one, `pytest --tier crash` another, `--tier all` everything."""
+"""pytest's side of the tiers: `pytest` alone runs the quick one, `pytest --tier=crash` another, `--tier=all` everything."""
 
 from __future__ import annotations
 
