@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from messagebroker.ops.pki import Pair
 
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
@@ -53,6 +56,15 @@ class Authority:
         )
         self.crt = folder / "ca.crt"
         self.crt.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+    @classmethod
+    def of(cls, ca: Pair, folder: Path) -> Self:
+        """An installation's own CA, to issue what the product would not; the files go into `folder`."""
+        made = cls.__new__(cls)
+        folder.mkdir(parents=True, exist_ok=True)
+        made.folder, made.key, made.name, made.crt = folder, ca.key, ca.certificate.subject, folder / "ca.crt"
+        made.crt.write_bytes(ca.certificate_pem)
+        return made
 
     def client(self, name: str, **options: object) -> Issued:
         """A sender's certificate."""
