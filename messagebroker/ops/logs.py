@@ -58,7 +58,7 @@ def configure(settings: Settings, role: str, *, console: bool = True, instance: 
 def for_commands() -> None:
     """Commands print their own answers: of the log only warnings are wanted, on stderr, away from `--json`."""
     structlog.configure(
-        processors=[structlog.processors.add_log_level, mask_secrets, structlog.dev.ConsoleRenderer(colors=False)],
+        processors=[structlog.processors.add_log_level, *_readable(colors=False)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -94,15 +94,27 @@ def _formatter(shared: list[Any], role: str, *, readable: bool) -> logging.Forma
         event.setdefault("role", role)
         return event
 
-    last: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
-        if readable
-        else [structlog.processors.format_exc_info, mask_secrets, structlog.processors.JSONRenderer(default=str)]
-    )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_role, mask_secrets, *last],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            add_role,
+            *(_readable() if readable else _json()),
+        ],
     )
+
+
+# Tracebacks are plain ones, without local variables: those may hold bodies of messages, keys and passwords. They become
+# text before secrets are masked.
+
+
+def _json() -> list[Any]:
+    return [structlog.processors.format_exc_info, mask_secrets, structlog.processors.JSONRenderer(default=str)]
+
+
+def _readable(**options: Any) -> list[Any]:
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, **options)
+    return [structlog.processors.format_exc_info, mask_secrets, renderer]
 
 
 def mask_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

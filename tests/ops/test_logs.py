@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
@@ -65,6 +66,44 @@ def test_secrets_are_masked(settings: Settings) -> None:
     assert "hunter2" not in text
     assert "redis://:***@host:1/0" in text
     assert "cannot open mysql://me:***@db/x" in text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def fail_with_a_body_in_hand() -> None:
+    body = "".join(reversed("ereh si htlaew terces"))  # so that no line of this file has it
+    raise ValueError(f"{len(body)} characters for mysql://me:hunter2@db/x")
+
+
+def test_neither_terminal_nor_file_shows_local_variables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who develops sees plain tracebacks too: what is logged there may be the body of a message."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    logs.configure(settings, "proxy")
+    try:
+        fail_with_a_body_in_hand()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+        logging.getLogger("a.library").exception("failed too")
+    for text in (terminal.getvalue(), (settings.data_dir / "logs" / "proxy.log").read_text(encoding="utf-8")):
+        assert text.count("ValueError: 21 characters for mysql://me:***@db/x") == 2
+        assert text.count("in fail_with_a_body_in_hand") == 2
+        assert "secret wealth" not in text
+
+
+def test_commands_show_no_local_variables_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    logs.for_commands()
+    try:
+        fail_with_a_body_in_hand()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    assert "ValueError: 21 characters for mysql://me:***@db/x" in terminal.getvalue()
+    assert "secret wealth" not in terminal.getvalue()
 
 
 def test_an_error_that_ends_a_thread_is_logged(settings: Settings) -> None:
