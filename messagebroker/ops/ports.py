@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import psutil
 
@@ -40,11 +41,19 @@ def _described(pid: int) -> str:
     try:
         process = psutil.Process(pid)
         words = process.cmdline()
-        if "messagebroker" in words and "run" in words:
-            return f"messagebroker {' '.join(words[words.index('run') : words.index('run') + 2])} (pid {pid})"
+        if role := _role(words):
+            return f"messagebroker run {role} (pid {pid})"
         return f"{process.name()} (pid {pid})"
     except psutil.Error:
         return f"pid {pid}"
+
+
+def _role(words: list[str]) -> str | None:
+    """The role that a command line runs: `python -m messagebroker run ROLE`, or the console script by its path."""
+    for program, command, role in zip(words, words[1:], words[2:], strict=False):
+        if command == "run" and Path(program).name.lower() in ("messagebroker", "messagebroker.exe"):
+            return role
+    return None
 
 
 def require_free(settings: Settings) -> None:

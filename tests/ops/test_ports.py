@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,23 @@ def test_a_taken_port_is_named_with_its_holder_and_the_variable(tmp_path: Path) 
 
 def test_a_free_port_has_no_holder() -> None:
     assert ports.holder(free_port()) is None
+
+
+LISTENS = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+
+
+@pytest.mark.parametrize("called", ["messagebroker", "-m messagebroker", "-m another.messagebroker"])
+def test_a_role_is_known_however_it_was_started(tmp_path: Path, called: str) -> None:
+    """The console script has its path in the command line, `python -m` the package's name."""
+    if called.startswith("-m "):
+        words = [sys.executable, "-c", LISTENS, *called.split()]
+    else:
+        script = tmp_path / called
+        script.write_text(LISTENS, encoding="utf-8")
+        words = [sys.executable, str(script)]
+    with subprocess.Popen([*words, "run", "portal"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        found = ports.holder(int(process.stdout.readline()))
+    assert found is not None
+    assert found.endswith(f"(pid {process.pid})")
+    assert (found.startswith("messagebroker run portal ")) == (called != "-m another.messagebroker")
