@@ -75,7 +75,7 @@ def _mysql(settings: Settings) -> pw.Database:
         host=url.hostname or "localhost",
         port=url.port or 3306,
         user=unquote(url.username or ""),
-        password=unquote(url.password or ""),
+        password=unquote(url.password or "").encode(),  # PyMySQL would send text as Latin-1; the server hashed UTF-8
         unix_socket=options.get("unix_socket"),
         charset="utf8mb4",
         connect_timeout=settings.database_connect_timeout,

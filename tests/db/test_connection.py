@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import peewee as pw
 import pytest
+from support.servers import MariaDB
 
 from messagebroker.db.connection import connected, error_number, is_outage, open_database
 from messagebroker.db.connection import database as bound
@@ -49,6 +51,27 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         with connected():
             pass
+
+
+@pytest.mark.parametrize("password", ["grün", "пароль", "日本語 🙂", "plain"])
+def test_passwords_in_any_script_are_sent_as_the_server_hashed_them(
+    mariadb_server: MariaDB, tmp_path: Path, password: str
+) -> None:
+    mariadb_server.fresh("scripts")
+    mariadb_server.execute(
+        f"CREATE OR REPLACE USER scripts@'127.0.0.1' IDENTIFIED BY '{password}'",
+        "GRANT ALL ON message_system_scripts.* TO scripts@'127.0.0.1'",
+    )
+    for given in (password, password + "x"):
+        url = f"mysql://scripts:{quote(given)}@127.0.0.1:{mariadb_server.port}/message_system_scripts"
+        opened = open_database(load({}, data_dir=tmp_path, environment="test", database_url=url))
+        if given == password:
+            with connected():
+                assert opened.execute_sql("SELECT CURRENT_USER()").fetchone() == ("scripts@127.0.0.1",)
+        else:
+            with pytest.raises(pw.OperationalError, match="Access denied"), connected():
+                pass
+        opened.close_all()
 
 
 def test_a_url_without_a_database_is_refused(tmp_path: Path) -> None:

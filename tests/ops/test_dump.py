@@ -20,7 +20,7 @@ from messagebroker.ops import dump, dump_tools
 from messagebroker.ops.dump import RowCounter
 from messagebroker.settings import Settings, load
 
-PASSWORD = "pass word#';\"\\%$x"
+PASSWORD = "pass word#';\"\\%$xß日"
 
 
 @pytest.fixture
