@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import threading
@@ -51,7 +52,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        asyncio.run(_run(_Server(config), listener, portal, certificate, stop))
+        asyncio.run(_run(_Server(config), listener, portal, certificate, stop, settings.handshake_seconds))
 
 
 class _Server(uvicorn.Server):
@@ -62,9 +63,18 @@ class _Server(uvicorn.Server):
 
 
 async def _run(
-    server: _Server, listener: socket.socket, portal: Portal, certificate: ServerCertificate, stop: threading.Event
+    server: _Server,
+    listener: socket.socket,
+    portal: Portal,
+    certificate: ServerCertificate,
+    stop: threading.Event,
+    handshake_seconds: float,
 ) -> None:
     loop = asyncio.get_running_loop()
+    # uvicorn asks for a server without naming this deadline, which is then asyncio's own: a minute
+    loop.create_server = functools.partial(  # type: ignore[method-assign]
+        loop.create_server, ssl_handshake_timeout=handshake_seconds
+    )
 
     def wait_for_stop() -> None:
         stop.wait()

@@ -174,6 +174,14 @@ def test_plain_http_and_silence_do_no_harm(portal: RunningPortal) -> None:
             connection.close()
 
 
+def test_a_silent_peer_has_the_handshakes_deadline(tmp_path: Path) -> None:
+    with RunningPortal(tmp_path, handshake_seconds=0.5) as portal:
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=20) as silent:
+            assert silent.recv(1) == b""
+        assert 0.4 < time.monotonic() - began < 5
+
+
 def test_headers_have_a_deadline_that_trickling_does_not_move(tmp_path: Path) -> None:
     with RunningPortal(tmp_path, header_seconds=1) as portal:
         for first in (b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"):  # also on a connection that was good once
