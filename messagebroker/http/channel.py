@@ -16,6 +16,7 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.utilities import Error
 
 from messagebroker.http import handshake
+from messagebroker.http.later import Deferred
 from messagebroker.http.parser import Overloaded, Parser, RequestTimeout
 from messagebroker.http.patience import Patience
 from messagebroker.http.secure import Ended, SecureSocket
@@ -273,9 +274,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.will_close = True
 
     def service(self) -> None:
-        """Serves the first of the requests that wait."""
+        """Serves the first of the requests that wait, unless it is deferred: then it stays, and comes here again."""
         try:
             super().service()
+        except Deferred:
+            return  # its answer may be out already; nothing of the channel may be touched any more
         except BaseException:
             self.will_close = True
             self.server.ask_attention(self)

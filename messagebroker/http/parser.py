@@ -16,6 +16,8 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from messagebroker.http.later import Reply
+
 MAX_FIELDS = 100
 MAX_CHUNK_LINE = 256
 
@@ -96,6 +98,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     url_scheme = "https"
     error: Any  # a waitress Error, or None
     begun = False  # True once its first bytes set the deadline
+    reply: Reply | None = None  # of a request that was answered later
 
     def received(self, data: bytes) -> int:
         """Takes in bytes; how many of them belong to this request."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from waitress.task import ErrorTask, WSGITask
 
+from messagebroker.http.later import DEFER, Later, Reply
 from messagebroker.http.problems import PREFIX
 
 _PROBLEMS = {  # what the server itself refuses: status -> (type, status line, what to do)
@@ -109,7 +110,18 @@ class _WholeAnswers:
 
 
 class Task(_WholeAnswers, WSGITask):  # type: ignore[misc]
-    """One request for the application."""
+    """One request for the application. One that was deferred is served once more when its answer is there."""
+
+    def execute(self) -> None:
+        """Runs the application, or writes the answer that came since."""
+        reply: Reply | None = self.request.reply
+        if reply is None:
+            super().execute()
+            return
+        self.status, self.response_headers, body = reply
+        self.complete = True
+        self.content_length = len(body)
+        self.write(body)
 
     def get_environment(self) -> dict[str, Any]:
         """The WSGI environ, with the peer's identity in it."""
@@ -125,11 +137,15 @@ class Task(_WholeAnswers, WSGITask):  # type: ignore[misc]
         environ["QUERY_STRING"] = request.query
         environ["wsgi.input"] = request.get_body_stream()
         environ["messagebroker.close"] = self.set_close_on_finish
+        environ[DEFER] = self._later
         for name, value in request.headers.items():
             key = name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + name
             environ[key] = value
         self.environ = environ
         return environ
+
+    def _later(self) -> Later:
+        return Later(self.channel, self.request)
 
 
 class ProblemTask(_WholeAnswers, ErrorTask):  # type: ignore[misc]

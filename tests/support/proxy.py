@@ -16,8 +16,8 @@ import redis
 
 from messagebroker.actors.ingest import add_calls, prepare
 from messagebroker.db.models import PRIORITIES
+from messagebroker.http.later import DEFER, Deferred, Reply
 from messagebroker.http.proxy.app import Parts, make
-from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
 from messagebroker.ops import ids
 from messagebroker.ops.identity import Peer
 from messagebroker.ops.keyring import KeyRing, create_master_key
@@ -55,7 +55,7 @@ class Watcher:
 
 
 class Deferring:
-    """WSGI around the application that does what `DeferringServer` does: waits for answers that come later."""
+    """WSGI around the application that does what the server does: waits for answers that come later."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

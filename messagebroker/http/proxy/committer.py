@@ -1,7 +1,7 @@
 """Group commit: whatever arrives while one write to Redis is under way leaves together in the next one.
 
-There is no thread for it, and none waits. The thread that brings a submission while nobody writes becomes the writer: it
-writes what has queued up, tells those whose outcome is known, and goes on for as long as more has queued up meanwhile.
+One thread writes what has queued up and tells those whose outcome is known; nobody else ever waits for Redis. It is woken
+once for a group, not once for a request.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import redis
@@ -70,12 +71,15 @@ class Committer:
         self._lock = threading.Lock()
         self._waiting: list[Submission] = []
         self._is_writing = False
+        self._turns: SimpleQueue[bool] = SimpleQueue()  # True: there is something to write; False: the end
+        self._thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
+        self._thread.start()
 
     def begin(self, submission: Submission, tell: Callable[[], None]) -> None:
-        """Has it written, and calls `tell` when the outcome is there, in whatever thread knows it first.
+        """Has it written, and calls `tell`, in the writing thread, when the outcome is there.
 
         The outcome is `submission.failure`, or `submission.first` (an earlier answer), or neither once Redis has
-        acknowledged. Mostly `tell` was called before this returns.
+        acknowledged.
         """
         submission.tell = tell
         with self._lock:
@@ -83,13 +87,18 @@ class Committer:
             if self._is_writing:
                 return
             self._is_writing = True
-        while self._write_next():
-            continue
+        self._turns.put(True)
 
     def close(self) -> None:
-        """Ends the connection."""
-        with self._lock:
-            self._wire.close()
+        """Writes what has queued up, then ends the thread and the connection."""
+        self._turns.put(False)
+        self._thread.join(5)
+        self._wire.close()
+
+    def _work(self) -> None:
+        while self._turns.get():
+            while self._write_next():
+                continue
 
     def _write_next(self) -> bool:
         """Writes a group and tells everybody in it; True when there is another."""

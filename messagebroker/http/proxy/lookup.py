@@ -13,9 +13,9 @@ import httpx
 import msgspec
 import structlog
 
+from messagebroker.http.later import DEFER, Deferred, Reply
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import PREFIX, Problem
-from messagebroker.http.proxy.deferring import DEFER, Deferred, Reply
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.ops import ids
 from messagebroker.settings import Settings

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import falcon
 
-from messagebroker.http.proxy.deferring import Later, Reply
+from messagebroker.http.later import Later, Reply
 from messagebroker.http.proxy.replies import measured, of_error
 
 Work = Callable[[], Reply]

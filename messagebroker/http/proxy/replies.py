@@ -9,8 +9,8 @@ import falcon
 import msgspec
 import structlog
 
+from messagebroker.http.later import Reply
 from messagebroker.http.problems import Problem
-from messagebroker.http.proxy.deferring import Reply
 from messagebroker.http.tracing import trace_id
 from messagebroker.ops.metrics import HTTP_REQUESTS, HTTP_SECONDS
 

@@ -8,11 +8,11 @@ import falcon
 import msgspec
 from msgspec import Meta
 
+from messagebroker.http.later import DEFER, Deferred, Later, Reply
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import cloudevents, headers, native
 from messagebroker.http.proxy.answers import Accepted, AcceptedBatch
-from messagebroker.http.proxy.deferring import DEFER, Deferred, Later, Reply
 from messagebroker.http.proxy.drafts import Draft, NativeBatch, NativeMessage, SenderMessage
 from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience

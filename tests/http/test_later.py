@@ -7,19 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-import support.serving
 from support.certs import Issued
 from support.serving import Serving, eventually, request
 
-from messagebroker.http.proxy.deferring import DEFER, Deferred, DeferringServer
+from messagebroker.http.later import DEFER, Deferred
 
 Serve = Callable[..., Serving]
-
-
-@pytest.fixture(autouse=True)
-def _deferring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support.serving, "Server", DeferringServer)
 
 
 def reply(text: str) -> tuple[str, list[tuple[str, str]], bytes]:
