@@ -58,11 +58,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
 
 
 def _close(supervisor: Supervisor) -> None:
-    """All at once: each has the role's whole time to stop."""
-    for child in supervisor.children:
-        if child.process is not None and child.process.stdin is not None and not child.process.stdin.closed:
-            child.process.stdin.close()
-    killed = supervisor.close()
+    killed = supervisor.close_together(_STOP_SECONDS)
     if killed:
         _log.error("did not stop in time; their calls run again", killed=killed)
 

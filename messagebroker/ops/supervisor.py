@@ -134,19 +134,28 @@ class Supervisor:
 
     def close(self) -> list[str]:
         """Stops all, the last first; the names of those that had to be killed."""
-        killed = [child.name for child in reversed(self.children) if not self._end(child)]
+        killed = [child.name for child in reversed(self.children) if not self._end(child, child.stop_seconds)]
         self._job.close()
         return killed
 
-    def _end(self, child: Child) -> bool:
+    def close_together(self, seconds: float) -> list[str]:
+        """Stops all at the same time, whatever stop times are theirs; the names of those that had to be killed."""
+        deadline = time.monotonic() + seconds
+        for child in self.children:
+            self._release(child)
+        killed = [child.name for child in self.children if not self._end(child, max(0.0, deadline - time.monotonic()))]
+        self._job.close()
+        return killed
+
+    def _end(self, child: Child, seconds: float) -> bool:
         if child.process is None:
             return True
         self._release(child)
         try:
-            child.process.wait(child.stop_seconds)
+            child.process.wait(seconds)
             return True
         except subprocess.TimeoutExpired:
-            log.error("did not stop and is killed", child=child.name, seconds=child.stop_seconds)
+            log.error("did not stop in time and is killed", child=child.name)
             child.process.kill()
             child.process.wait()
             return False

@@ -126,6 +126,20 @@ def test_what_does_not_stop_is_killed_and_named(tmp_path: Path, stop: threading.
     assert not one.runs
 
 
+def test_several_that_do_not_stop_share_one_deadline(tmp_path: Path, stop: threading.Event) -> None:
+    """A worker's processes: each for itself could take as long as the whole role may."""
+    slow = "import sys, time; print('up', flush=True); sys.stdin.read(); time.sleep(0.7); print('down', flush=True)"
+    children = [child(tmp_path, f"stubborn-{number}", STUBBORN) for number in range(3)]
+    children[1:1] = [child(tmp_path, "slow-1", slow), child(tmp_path, "slow-2", slow)]
+    supervisor = Supervisor(children, stop)
+    supervisor.start(10)
+    began = time.monotonic()
+    assert supervisor.close_together(1.5) == ["stubborn-0", "stubborn-1", "stubborn-2"]
+    assert 1.4 < time.monotonic() - began < 3
+    assert not any(one.runs for one in children)
+    assert all("down" in one.last_words() for one in children if one.name.startswith("slow"))
+
+
 def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     program = f"""
 import sys, threading, os

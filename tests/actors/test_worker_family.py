@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from messagebroker.actors import worker_family
+from messagebroker.ops.supervisor import Child, Supervisor
+from messagebroker.roles import BY_NAME
+
+
+def test_hung_processes_together_take_no_longer_than_the_role_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker_family._STOP_SECONDS < BY_NAME["worker"].stop_seconds
+    monkeypatch.setattr(worker_family, "_STOP_SECONDS", 0.5)
+    hung = [
+        Child(
+            name=f"worker-{number}",
+            command=[sys.executable, "-c", "import time; time.sleep(60)"],
+            environment=os.environ,
+            output=tmp_path / f"{number}.out",
+            stop_seconds=2.0,
+        )
+        for number in range(3)
+    ]
+    supervisor = Supervisor(hung, threading.Event())
+    supervisor.start(10)
+    began = time.monotonic()
+    worker_family._close(supervisor)
+    assert time.monotonic() - began < 1.5
+    assert not any(child.runs for child in hung)
