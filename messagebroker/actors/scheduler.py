@@ -85,7 +85,6 @@ class Scheduler:
         led, self._leads = self._leads, False  # until the database says otherwise
         self._leads = lead("scheduler", self._instance)
         self._lease_at = time.monotonic()
-        metrics.LEADING.set(self._leads)
         if led != self._leads:
             _log.info("leads from now on" if self._leads else "another scheduler leads")
 

@@ -6,18 +6,41 @@ import os
 import socket
 import threading
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
+from messagebroker.db import inspection
 from messagebroker.db.connection import connected
 from messagebroker.db.models import Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import clock
 
 BEAT_SECONDS = 5.0
+_FRESH = timedelta(seconds=3 * BEAT_SECONDS)
 _FORGET = timedelta(days=1)
 _log = structlog.get_logger("messagebroker.heartbeat")
+
+
+@dataclass(frozen=True)
+class Alive:
+    """How many processes of a role beat."""
+
+    processes: int = 0
+    leaders: int = 0  # hold a lease; of schedulers one does
+
+
+def alive() -> dict[str, Alive]:
+    """By role, as the database has it now."""
+    with connected():
+        now = inspection.clock()
+        found: dict[str, Alive] = {}
+        for row in Heartbeat.select().where(Heartbeat.seen_at > now - _FRESH):
+            before = found.get(row.role, Alive())
+            leads = row.leading_until is not None and row.leading_until > now
+            found[row.role] = Alive(before.processes + 1, before.leaders + leads)
+    return found
 
 
 class Heart:

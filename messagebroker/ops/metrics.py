@@ -42,7 +42,8 @@ QUEUE_OLDEST = Gauge(f"{_P}_queue_oldest_seconds", "Age of the oldest message in
 
 LOGINS = Counter(f"{_P}_logins_total", "Logins of people.", ["outcome"], registry=REGISTRY)
 JOBS = Counter(f"{_P}_periodic_jobs_total", "Periodic jobs that ended.", ["job", "outcome"], registry=REGISTRY)
-LEADING = Gauge(f"{_P}_scheduler_leading", "1 on the scheduler that leads.", registry=REGISTRY)
+PROCESSES = Gauge(f"{_P}_role_processes", "Processes with a fresh heartbeat; main counts.", ["role"], registry=REGISTRY)
+LEADERS = Gauge(f"{_P}_role_leaders", "Those of them that lead; main counts.", ["role"], registry=REGISTRY)
 BACKUP_SUCCESS = Gauge(f"{_P}_backup_last_success_timestamp_seconds", "End of the last good backup.", registry=REGISTRY)
 CLEANED = Counter(f"{_P}_messages_cleaned_total", "Messages removed after their retention.", registry=REGISTRY)
 CERTIFICATE_ENDS = Gauge(

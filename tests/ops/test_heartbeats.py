@@ -11,7 +11,7 @@ from messagebroker.db.connection import connected
 from messagebroker.db.models import Heartbeat
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, heartbeats
-from messagebroker.ops.heartbeats import Heart
+from messagebroker.ops.heartbeats import Alive, Heart
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -62,3 +62,15 @@ def test_an_outage_is_logged_and_waited_out(database: pw.Database, monkeypatch: 
     assert "does not answer" in logs[0]["error"]
     heart._try(heart.beat)
     assert len(rows()) == 1
+
+
+def test_who_beats_is_counted_and_who_was_killed_is_not() -> None:
+    hearts = [Heart("worker"), Heart("worker"), Heart("scheduler"), Heart("scheduler")]
+    for heart in hearts:
+        heart.beat()
+    now = clock.now()
+    with connected():
+        Heartbeat.update(seen_at=now - timedelta(minutes=1)).where(Heartbeat.instance == hearts[0].instance).execute()
+        Heartbeat.update(leading_until=now + timedelta(minutes=1)).where(Heartbeat.instance == hearts[2].instance).execute()
+        Heartbeat.update(leading_until=now - timedelta(minutes=1)).where(Heartbeat.instance == hearts[3].instance).execute()
+    assert heartbeats.alive() == {"worker": Alive(1, 0), "scheduler": Alive(2, 1)}

@@ -12,7 +12,7 @@ from messagebroker.errors import BrokerError
 from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
-from messagebroker.http.main import authority, login
+from messagebroker.http.main import authority, gauges, login
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
@@ -67,6 +67,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             RevocationList(settings),
         ],
         checks=[("database", _database_problem)],
+        refresh_metrics=lambda: gauges.refresh(redis),
         warnings=lambda: [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"],
     )
 

@@ -1,0 +1,26 @@
+"""What main's /metrics says about others: the queues, and the roles that have no port or may all be down."""
+
+from __future__ import annotations
+
+import redis as redis_py
+
+from messagebroker.actors.worker_checks import observe_queues
+from messagebroker.errors import BrokerError
+from messagebroker.ops import heartbeats
+from messagebroker.ops.metrics import LEADERS, PROCESSES
+from messagebroker.roles import ROLES
+from messagebroker.settings import WITH_DATABASE
+
+
+def refresh(redis: redis_py.Redis) -> None:
+    """Brings the gauges up to date; who cannot be counted is left out, not shown as it was."""
+    observe_queues(redis)
+    PROCESSES.clear()
+    LEADERS.clear()
+    try:
+        found = heartbeats.alive()
+    except BrokerError:
+        return  # main's readiness says that the database is away
+    for role in (role.name for role in ROLES if role.name in WITH_DATABASE):
+        PROCESSES.labels(role).set(found.get(role, heartbeats.Alive()).processes)
+    LEADERS.labels("scheduler").set(found.get("scheduler", heartbeats.Alive()).leaders)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from support.cast import Cast
+
+from messagebroker.errors import Unavailable
+from messagebroker.http.main import app as main_app
+from messagebroker.ops import heartbeats
+from messagebroker.ops.heartbeats import Heart
+from messagebroker.ops.redis_client import DEPTH, connect
+from messagebroker.settings import load
+
+
+def scraped(cast: Cast) -> list[str]:
+    answer = cast.get("/metrics", address="127.0.0.1")
+    assert answer.status_code == 200
+    return str(answer.text).splitlines()
+
+
+def test_roles_without_a_port_are_counted_by_main(cast: Cast) -> None:
+    Heart("scheduler").beat()
+    lines = scraped(cast)
+    assert 'messagebroker_role_processes{role="scheduler"} 1.0' in lines
+    assert 'messagebroker_role_processes{role="worker"} 0.0' in lines, "an alarm needs a 0, not silence"
+    assert 'messagebroker_role_leaders{role="scheduler"} 0.0' in lines
+
+
+def test_queues_are_told_also_when_no_worker_runs(cast: Cast, redis_url: str) -> None:
+    redis = connect(load({}, data_dir=cast.settings.data_dir, environment="test", redis_url=redis_url))
+    redis.hset(DEPTH, "high", 500)
+    cast.http.app = main_app.make(cast.settings, watcher=cast.watcher, redis=redis)
+    lines = scraped(cast)
+    redis.close()
+    assert 'messagebroker_queue_messages{queue="high"} 500.0' in lines
+    assert 'messagebroker_queue_oldest_seconds{queue="high"} 0.0' in lines
+
+
+def test_without_a_database_there_are_metrics_and_no_old_counts(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    scraped(cast)
+
+    def away() -> None:
+        raise Unavailable("the database does not answer")
+
+    monkeypatch.setattr(heartbeats, "alive", away)
+    assert not [line for line in scraped(cast) if line.startswith("messagebroker_role_processes{")]
