@@ -38,6 +38,7 @@ WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 CHECK_SECONDS = 0.25
 DEFAULT_STOP_SECONDS = 15.0  # of a server that is no role
 STOP_MARGIN = 3.0  # of that time, for what else the process has to end
+GRACE_SECONDS = 1.0  # of a stop: a request that is on its way already, on a connection that looks idle, is answered
 HANDSHAKES_AT_ONCE = 8  # a millisecond each: when everybody reconnects, those who are connected go on
 _ACCEPTS_AT_ONCE = 64  # then those who are connected get their turn
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -269,20 +270,26 @@ class Server:
     # the end
 
     def _finish(self) -> None:
-        self.stopping = True
+        self.stopping = True  # from now on every answer says that it is the connection's last
         role = BY_NAME.get(self.role)
-        deadline = time.monotonic() + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - STOP_MARGIN
+        began = time.monotonic()
+        deadline = began + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - STOP_MARGIN
+        grace = min(began + GRACE_SECONDS, deadline)
+        for listener in self._listeners:
+            self._accept(listener)  # who is connected, as far as the peer can tell, is served too
         self._close_listeners()
-        self._turn(0)  # what has arrived already is served
-        while time.monotonic() < deadline:
-            for channel in list(self.channels.values()):
-                if channel.is_idle():
-                    channel.hang_up()
-            if not self.channels:
-                return
+        while self.channels and time.monotonic() < deadline:
             self._turn(0.05)
-        busy = sum(1 for channel in self.channels.values() if channel.requests)
-        log.warning("%s stops with %d requests unanswered: they took too long", self.role, busy)
+            if time.monotonic() >= grace:
+                self._hang_up_idle()
+        if busy := sum(1 for channel in self.channels.values() if channel.requests):
+            log.warning("%s stops with %d requests unanswered: they took too long", self.role, busy)
+
+    def _hang_up_idle(self) -> None:
+        for channel in list(self.channels.values()):
+            self._carefully(self._happened, channel, _READ)  # what has arrived meanwhile is served
+            if channel.is_open() and channel.is_idle():
+                channel.hang_up()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
+import random
 import selectors
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from support.certs import Issued
-from support.serving import Serving, request, who
+from support.serving import Connection, Serving, eventually, request, who
 
 from messagebroker.ops import metrics
 
@@ -41,7 +44,7 @@ def test_a_stop_cuts_no_request(serve: Serve, acme: Issued) -> None:
         half.send(request("/half", b"0123456789")[:-5])
         time.sleep(0.1)
         server.stop.set()
-        assert idle.ends()  # at once
+        assert idle.ends()
         assert silent.recv(1) == b""
         with pytest.raises(ConnectionError):
             server.raw()
@@ -52,6 +55,59 @@ def test_a_stop_cuts_no_request(serve: Serve, acme: Issued) -> None:
             answer = connection.answer()
             assert (answer.json()["path"], answer.closes) == (path, True)
     assert server.halt() < 2
+
+
+class Chatty:
+    """A sender that keeps its connection and its pace until nobody listens any more."""
+
+    def __init__(self, server: Serving, shown: Issued) -> None:
+        self.server = server
+        self.context = server.context(shown)
+        self.answered = 0
+        self.lost: list[str] = []
+
+    def talk(self) -> None:
+        with suppress(OSError):  # refused, sooner or later: no request had been sent
+            while True:
+                with self.server.connect(context=self.context) as connection:
+                    self._use(connection)
+
+    def _use(self, connection: Connection) -> None:
+        while True:
+            time.sleep(random.uniform(0, 0.01))
+            try:
+                answer = connection.ask("/", b"x" * 100)
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+                raise ConnectionError from error
+            self.answered += 1
+            if answer.closes:
+                return
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_no_request_of_a_kept_connection_goes_without_an_answer(serve: Serve, acme: Issued, turn: int) -> None:
+    server = serve()
+    senders = [Chatty(server, acme) for _ in range(12)]
+    threads = [threading.Thread(target=sender.talk) for sender in senders]
+    for thread in threads:
+        thread.start()
+    assert eventually(lambda: all(sender.answered > 3 for sender in senders), 10)
+    time.sleep(turn / 100)
+    assert server.halt() < 3
+    for thread in threads:
+        thread.join(5)
+    assert [lost for sender in senders for lost in sender.lost] == []
+
+
+def test_the_grace_is_no_longer_than_the_stop(serve: Serve, acme: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("messagebroker.http.server.BY_NAME", {})
+    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 3.2)
+    server = serve()
+    with server.connect(acme) as idle:
+        idle.ask()
+        assert server.halt() < 0.8
+        assert idle.ends()
 
 
 def test_a_request_that_takes_too_long_is_cut_in_the_end(
