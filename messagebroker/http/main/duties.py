@@ -13,10 +13,12 @@ from messagebroker.actors.broker import setup_broker
 from messagebroker.actors.queue_worker import QueueWorker
 from messagebroker.errors import BrokerError
 from messagebroker.ops import certificates, policy
+from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
 POLICY_SECONDS = 5.0
 REGISTER_SECONDS = 60.0
+JOBS_SECONDS = BY_NAME["main"].stop_seconds - 4.0  # from main's stop on; the rest is for what ends afterwards
 _log = structlog.get_logger("messagebroker.main")
 
 
@@ -63,7 +65,37 @@ class PolicyKeeper:
                 _log.error("the policy is not published", exc_info=error)
 
 
-def jobs_worker(settings: Settings) -> QueueWorker:
-    """A worker for the `ops` queue, to be started: backups and cleanup run here, beside the keys they need."""
-    ops.setup(settings)
-    return QueueWorker(setup_broker(settings), {"ops"}, threads=1)
+class Jobs:
+    """The worker for the `ops` queue: backups and cleanup run here, beside the keys they need.
+
+    It stops with the HTTP server, at the same time: one after the other they could take longer than main has.
+    """
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        ops.setup(settings)
+        self._worker = QueueWorker(setup_broker(settings), {"ops"}, threads=1)
+        self._stop = stop
+        self._closing = threading.Event()  # the server ended by itself
+        self._stopping = threading.Event()
+        self._deadline = 0.0
+        self._thread = threading.Thread(target=self._stop_with_main, name="jobs-stop", daemon=True)
+
+    def start(self) -> None:
+        """Takes jobs from now on, until main is told to stop."""
+        self._worker.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """After the server: waits for what is left of a job's time; one that takes longer is run again by the next main."""
+        self._closing.set()
+        self._stopping.wait()
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        if self._thread.is_alive():
+            _log.error("a job did not stop in time; it runs again")
+
+    def _stop_with_main(self) -> None:
+        while not (self._stop.wait(1.0) or self._closing.is_set()):
+            continue
+        self._deadline = time.monotonic() + JOBS_SECONDS
+        self._stopping.set()
+        self._worker.stop(int(JOBS_SECONDS * 1000))

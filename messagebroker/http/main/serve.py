@@ -15,10 +15,7 @@ from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.metrics import BUILD
 from messagebroker.ops.policy_watcher import PolicyWatcher
 from messagebroker.ops.redis_client import connect
-from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
-
-_JOBS_STOP_MS = (BY_NAME["main"].stop_seconds - 5) * 1000
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
@@ -32,6 +29,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     BUILD.info({"version": __version__, "role": "main"})
     redis = connect(settings)
     with ExitStack() as running:
+        running.callback(redis.close)
         keeper = duties.PolicyKeeper(settings, redis)
         keeper.start()
         running.callback(keeper.stop)
@@ -47,10 +45,10 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             settings=settings,
             threads=settings.main_threads,
         )
-        worker = duties.jobs_worker(settings)
+        jobs = duties.Jobs(settings, stop)
         running.callback(broker.close)
-        worker.start()
-        running.callback(worker.stop, _JOBS_STOP_MS)
+        jobs.start()
+        running.callback(jobs.close)
         heart = Heart("main")
         heart.start()
         running.callback(heart.stop)
