@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,13 +100,12 @@ def _lock() -> Iterator[None]:
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + 60
     guard = pw.SqliteDatabase(str(path), timeout=60)
     try:
         guard.connect()
         guard.execute_sql("BEGIN EXCLUSIVE")  # SQLite's own lock: released by the system when the process dies
     except pw.OperationalError as error:
-        raise Conflict(f"another process has been upgrading the database ({deadline:.0f})") from error
+        raise Conflict("another process has been upgrading the database for a minute; see `messagebroker db status`") from error
     try:
         yield
     finally:

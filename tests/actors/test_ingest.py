@@ -110,6 +110,15 @@ def test_an_unreadable_call_is_kept_once_and_its_neighbours_are_stored(database:
     assert failures.all_ids() == [bytes(failure.id)]
 
 
+def test_calls_of_the_previous_format_are_still_read(database: pw.Database) -> None:
+    """As they wait in Redis while an installation is upgraded: fields that came later are missing at their end."""
+    now, old = record(), record()
+    fields = [getattr(old, name) for name in Record.__struct_fields__[:8]]
+    run(msgspec.msgpack.encode([CALL_FORMAT - 1, [fields], KEY_LIST]), encode_call([now], KEY_LIST))
+    assert stored() == {old.id, now.id}
+    assert set_aside() == {}
+
+
 def test_a_call_that_killed_three_workers_is_set_aside(database: pw.Database) -> None:
     two = records(2)
     run(encode_call(two, KEY_LIST), crashes=2)

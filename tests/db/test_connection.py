@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import peewee as pw
@@ -51,6 +53,33 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         with connected():
             pass
+
+
+def test_a_process_holds_no_more_connections_than_its_pool(mariadb_server: MariaDB, tmp_path: Path) -> None:
+    url = mariadb_server.fresh("pool")
+    opened: Any = open_database(load({}, data_dir=tmp_path, database_url=url, database_pool_size=2))
+    opened._wait_timeout = 0.2
+    both_hold, may_go = threading.Barrier(3), threading.Event()
+
+    def hold() -> None:
+        with connected():
+            both_hold.wait(10)
+            may_go.wait(10)
+
+    holders = [threading.Thread(target=hold) for _ in range(2)]
+    for holder in holders:
+        holder.start()
+    both_hold.wait(10)
+    try:
+        with pytest.raises(Unavailable, match="does not answer"), connected():
+            pass
+    finally:
+        may_go.set()
+        for holder in holders:
+            holder.join()
+    with connected():
+        assert bound.execute_sql("SELECT 1").fetchone() == (1,)
+    opened.close_all()
 
 
 @pytest.mark.parametrize("password", ["grün", "пароль", "日本語 🙂", "plain"])

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import threading
+
 import peewee as pw
+import pytest
 
 from messagebroker.db import schema
+from messagebroker.db.connection import connected
+from messagebroker.db.models import ALL
+from messagebroker.errors import ConfigurationError
 
 
 def test_upgrade_brings_a_new_database_to_the_current_schema(database: pw.Database) -> None:
@@ -11,3 +17,26 @@ def test_upgrade_brings_a_new_database_to_the_current_schema(database: pw.Databa
 
 def test_upgrade_twice_changes_nothing(database: pw.Database) -> None:
     assert schema.upgrade() == schema.upgrade()
+
+
+def test_of_two_upgrades_at_once_the_second_waits(database: pw.Database) -> None:
+    with connected():
+        database.drop_tables(ALL)
+        database.execute_sql("DROP TABLE migratehistory")
+    done: list[schema.SchemaStatus] = []
+    second = threading.Thread(target=lambda: done.append(schema.upgrade()))
+    with connected(), schema._lock():
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        assert not database.get_tables()
+    second.join(20)
+    assert done[0].is_current
+
+
+def test_a_schema_of_a_newer_program_is_refused(database: pw.Database) -> None:
+    with connected():
+        database.execute_sql("INSERT INTO migratehistory (name, migrated_at) VALUES ('999_later', '2030-01-01 00:00:00')")
+    for refused in (schema.upgrade, schema.require_current):
+        with pytest.raises(ConfigurationError, match=r"999_later.*install the newer version"):
+            refused()
