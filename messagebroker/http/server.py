@@ -20,6 +20,7 @@ from typing import Any
 from messagebroker.http import handshake
 from messagebroker.http.channel import Channel
 from messagebroker.http.descriptors import room_for
+from messagebroker.http.farewell import Farewell
 from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, group_of, plain_address
 from messagebroker.http.listeners import listen
 from messagebroker.http.memory import relieve
@@ -28,7 +29,6 @@ from messagebroker.http.tls import server_context
 from messagebroker.http.waitress_settings import adjustments, environ
 from messagebroker.http.workers import Workers
 from messagebroker.ops import metrics
-from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,6 @@ log = logging.getLogger(__name__)
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 CHECK_SECONDS = 0.25
-DEFAULT_STOP_SECONDS = 15.0  # of a server that is no role
-STOP_MARGIN = 3.0  # of that time, for what else the process has to end
-GRACE_SECONDS = 1.0  # of a stop: a request that is on its way already, on a connection that looks idle, is answered
 HANDSHAKES_AT_ONCE = 8  # a millisecond each: when everybody reconnects, those who are connected go on
 _ACCEPTS_AT_ONCE = 64  # then those who are connected get their turn
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -270,17 +267,13 @@ class Server:
     # the end
 
     def _finish(self) -> None:
-        self.stopping = True  # from now on every answer says that it is the connection's last
-        role = BY_NAME.get(self.role)
-        began = time.monotonic()
-        deadline = began + (role.stop_seconds if role else DEFAULT_STOP_SECONDS) - STOP_MARGIN
-        grace = min(began + GRACE_SECONDS, deadline)
-        for listener in self._listeners:
-            self._accept(listener)  # who is connected, as far as the peer can tell, is served too
+        self.stopping = True  # from now on every answer is its connection's last, and says so
+        farewell = Farewell(self.role)
+        self._turn(0)  # who is connected, as far as the peer can tell, is served too
         self._close_listeners()
-        while self.channels and time.monotonic() < deadline:
+        while self.channels and not farewell.is_over():
             self._turn(0.05)
-            if time.monotonic() >= grace:
+            if farewell.may_hang_up():
                 self._hang_up_idle()
         if busy := sum(1 for channel in self.channels.values() if channel.requests):
             log.warning("%s stops with %d requests unanswered: they took too long", self.role, busy)

@@ -101,8 +101,8 @@ def test_no_request_of_a_kept_connection_goes_without_an_answer(serve: Serve, ac
 
 
 def test_the_grace_is_no_longer_than_the_stop(serve: Serve, acme: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("messagebroker.http.server.BY_NAME", {})
-    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 3.2)
+    monkeypatch.setattr("messagebroker.http.farewell.BY_NAME", {})
+    monkeypatch.setattr("messagebroker.http.farewell.DEFAULT_STOP_SECONDS", 3.2)
     server = serve()
     with server.connect(acme) as idle:
         idle.ask()
@@ -113,8 +113,8 @@ def test_the_grace_is_no_longer_than_the_stop(serve: Serve, acme: Issued, monkey
 def test_a_request_that_takes_too_long_is_cut_in_the_end(
     serve: Serve, acme: Issued, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("messagebroker.http.server.BY_NAME", {})
-    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 3.3)
+    monkeypatch.setattr("messagebroker.http.farewell.BY_NAME", {})
+    monkeypatch.setattr("messagebroker.http.farewell.DEFAULT_STOP_SECONDS", 3.3)
     slow = Slow()
     server = serve(slow)
     with server.connect(acme) as busy:

@@ -48,8 +48,8 @@ def test_a_request_and_a_job_that_hang_end_together_within_mains_time(
     endless = Endless()
     monkeypatch.setattr(backup, "create", endless)
     monkeypatch.setattr(duties, "JOBS_SECONDS", 2.0)
-    monkeypatch.setattr("messagebroker.http.server.BY_NAME", {})
-    monkeypatch.setattr("messagebroker.http.server.DEFAULT_STOP_SECONDS", 5.0)  # of which requests get 2
+    monkeypatch.setattr("messagebroker.http.farewell.BY_NAME", {})
+    monkeypatch.setattr("messagebroker.http.farewell.DEFAULT_STOP_SECONDS", 5.0)  # of which requests get 2
     stop = threading.Event()
     main = threading.Thread(target=serve.serve, args=(installed, stop))
     main.start()
