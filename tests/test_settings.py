@@ -147,6 +147,20 @@ def test_sources_in_their_order(tmp_path: Path) -> None:
     assert settings.redis_password.get_secret_value() == "from a file"
 
 
+def test_every_variable_can_be_read_from_a_file(tmp_path: Path) -> None:
+    given = {}
+    for name, value in {**PRODUCTION, "REDIS_URL": "redis://:pw@redis/0", "PROXY_PORT": "9001"}.items():
+        path = tmp_path / name.lower()
+        path.write_text(f"{value}\n", encoding="utf-8")
+        given[f"{name}_FILE"] = str(path)
+    settings = load(given, role="main")
+    assert (settings.environment, settings.proxy_port) == ("production", 9001)
+    assert (settings.database, settings.redis) == (PRODUCTION["DATABASE_URL"], "redis://:pw@redis/0")
+    (tmp_path / "jwt_secret").write_text("YourVeryLongRandomSecretKeyHere-and-more\n", encoding="utf-8")
+    (line,) = errors_of(given, role="main")
+    assert line.strip().startswith("JWT_SECRET: still holds a placeholder")
+
+
 def test_a_value_and_its_file_together_are_an_error(tmp_path: Path) -> None:
     (line,) = errors_of({"JWT_SECRET": "a", "JWT_SECRET_FILE": str(tmp_path / "x")})
     assert line.strip() == "JWT_SECRET_FILE: is set beside JWT_SECRET; keep one of the two"

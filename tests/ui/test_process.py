@@ -161,6 +161,12 @@ def test_metrics_from_elsewhere_take_the_monitoring_certificate(tmp_path: Path) 
                 assert answer.status_code == status, certificate
 
 
+def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
+    with RunningPortal(tmp_path, metrics_enabled="false") as portal, portal.http() as http:
+        assert http.get("/metrics").status_code == 404
+        assert http.get("/health").status_code == 200
+
+
 def test_plain_http_and_silence_do_no_harm(portal: RunningPortal) -> None:
     with socket.create_connection(("127.0.0.1", portal.port), timeout=10) as plain:
         plain.sendall(b"GET /login HTTP/1.1\r\nHost: x\r\n\r\n")
