@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from messagebroker import roles
 from messagebroker.errors import Refused
-from messagebroker.ops.names import NAME
+from messagebroker.ops.names import is_name
 
 Kind = Literal["client", "component"]
 
@@ -48,7 +47,7 @@ def check_name(kind: str, name: str) -> Kind:
     Raises:
         Refused: the name is malformed, a client's is one of a component, or a component's is not known.
     """
-    if not re.fullmatch(NAME, name):
+    if not is_name(name):
         raise Refused(f"{name!r} is no name: up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit")
     if kind == "component":
         if name not in COMPONENTS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from messagebroker.db.models import User
 from messagebroker.errors import Conflict, NotFound, Refused
 from messagebroker.ops import audit, clock, passwords
 from messagebroker.ops.audit import Actor
-from messagebroker.ops.names import EMAIL
+from messagebroker.ops.names import is_email
 from messagebroker.ops.passwords import WeakPassword, WrongPassword
 from messagebroker.ops.permissions import ADMIN, ROLES
 
@@ -28,7 +27,7 @@ def normal_email(text: str) -> str:
         Refused: it is no address.
     """
     email = text.strip().lower()
-    if not re.fullmatch(EMAIL, email) or len(email) > _LONGEST_EMAIL or not (email.isascii() and email.isprintable()):
+    if not is_email(email) or len(email) > _LONGEST_EMAIL or not (email.isascii() and email.isprintable()):
         raise Refused(f"{text[:80]!r} is no e-mail address such as name@example.org (in ASCII)")
     return email
 

@@ -13,8 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SCRIPT = re.compile(rb"<script(?=[\s>])")
-_HOST = re.compile(r"^[A-Za-z0-9.\-\[\]:]{1,260}$")
-_LOCAL = re.compile(r"^(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?$")
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,260}")
+_LOCAL = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 
 FIXED = {
     "x-content-type-options": "nosniff",
@@ -28,7 +28,7 @@ FIXED = {
 
 def policy(nonce: str, host: str) -> str:
     """The content security policy of one page."""
-    socket = f" wss://{host}" if _HOST.match(host) else ""  # older Safari does not count wss: as 'self'
+    socket = f" wss://{host}" if _HOST.fullmatch(host) else ""  # older Safari does not count wss: as 'self'
     return (
         "default-src 'none'; "
         f"script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; "
@@ -88,7 +88,7 @@ class _Answer:
         for name, value in FIXED.items():
             headers[name] = value
         headers["content-security-policy"] = policy(self.nonce, self.host)
-        if not _LOCAL.match(self.host):  # a browser would then refuse every other local server on plain HTTP
+        if not _LOCAL.fullmatch(self.host):  # a browser would then refuse every other local server on plain HTTP
             headers["strict-transport-security"] = "max-age=31536000"
         if "cache-control" not in headers and not self.path.startswith(("/_nicegui/", "/static/")):
             headers["cache-control"] = "no-store"

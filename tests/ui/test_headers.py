@@ -4,7 +4,7 @@ import asyncio
 import re
 from typing import Any
 
-from messagebroker.ui.headers import SecurityHeaders
+from messagebroker.ui.headers import SecurityHeaders, policy
 
 
 def answered(
@@ -50,6 +50,7 @@ def test_the_policy_is_closed_but_for_what_is_named() -> None:
 
 def test_a_host_that_is_none_does_not_get_into_the_policy() -> None:
     assert "evil" not in answered("evil; script-src *", [b""])[0]["content-security-policy"]
+    assert "example" not in policy("nonce", "example.org\n")
 
 
 def test_the_other_headers() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -10,14 +9,13 @@ import msgspec
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.drafts import AnyDraft, Draft, NativeBatch, NativeMessage, SenderMessage
 from messagebroker.http.proxy.faults import UNDECODABLE, invalid, lenient, parted, undecodable
-from messagebroker.ops.names import E164
+from messagebroker.ops.names import is_e164
 
 _single = msgspec.json.Decoder(NativeMessage)
 _batch = msgspec.json.Decoder(NativeBatch)
 _sender = msgspec.json.Decoder(SenderMessage)
 _fields = msgspec.json.Decoder(dict[str, Any])
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_e164 = re.compile(E164.removesuffix("$"))
 _ESTABLISHED = frozenset(SenderMessage.__struct_fields__)
 _CALLED = {"body": "message_body", "sender": "sender_number"}
 _MARKS = ("sender_number", "message_body")
@@ -69,7 +67,7 @@ def established(raw: bytes) -> Draft:
         fields = _fields.decode(raw)
     except UNDECODABLE as error:
         raise undecodable(raw, error) from None
-    if not _e164.fullmatch(message.sender_number):
+    if not is_e164(message.sender_number):
         raise invalid("sender_number", "not an E.164 number such as +4915112345678")
     metadata = message.metadata
     if len(fields) > len(_ESTABLISHED & fields.keys()):

@@ -12,10 +12,9 @@ import msgspec
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.faults import invalid
 from messagebroker.ops import clock
-from messagebroker.ops.names import TOPIC
+from messagebroker.ops.names import is_topic
 from messagebroker.settings import Settings
 
-_topic = re.compile(TOPIC.removesuffix("$"))
 _json = msgspec.json.Encoder().encode
 _LAST = clock.micros(datetime(9999, 12, 31, tzinfo=UTC))
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what MessagePack carries
@@ -84,7 +83,7 @@ def instant(moment: datetime, field: str) -> int:
 @lru_cache(maxsize=4096)
 def topic_problem(topic: str, patterns: tuple[str, ...] | None) -> str | None:
     """The name of the problem with a topic, None when the client may use it. `*` in a pattern stands for anything."""
-    if not _topic.fullmatch(topic):
+    if not is_topic(topic):
         return "invalid-field"
     if patterns is None or any(_pattern(pattern).fullmatch(topic) for pattern in patterns):
         return None
