@@ -76,8 +76,9 @@ class Bench:
 
     def batches(self, messages: int, keys: str = "") -> dict[str, Any]:
         """Batches of 500 over four connections. Rates in messages a second, seconds per submit."""
-        command = [sys.executable, "-m", "bench.load", "127.0.0.1", str(self.port("proxy")), str(self.client.cert), str(self.client.key),
-                   str(self.client.ca), str(self.batch_body), "/api/v1/messages/batch", "4", str(messages // BATCH), *([keys] if keys else [])]  # fmt: skip
+        files = [str(self.client.cert), str(self.client.key), str(self.client.ca), str(self.batch_body)]
+        load = [*files, "/api/v1/messages/batch", "4", str(messages // BATCH), *([keys] if keys else [])]
+        command = [sys.executable, "-m", "bench.load", "127.0.0.1", str(self.port("proxy")), *load]
         before = self.processor_seconds()
         result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
         end = self.wait_until_stored()
@@ -119,7 +120,7 @@ class Bench:
         return {**answer, "processor": {name: (after[name] - before[name]) / requests * 1e6 for name in after}}
 
 
-def one_round(bench: Bench, result: report.Report, messages: int, empty_port: int) -> None:
+def one_round(bench: Bench, result: report.Report, messages: int, empty_ports: dict[str, int]) -> None:
     """Everything once, ceilings between the product's own turns."""
     ceilings.empty_table(bench.url)
     found = bench.batches(messages)
@@ -149,8 +150,8 @@ def one_round(bench: Bench, result: report.Report, messages: int, empty_port: in
     pushes = ceilings.redis_pushes(bench.redis.url, bytes(BATCH * 330), BATCH, messages // BATCH)
     result.add("redis", "ceiling: raw pipelined pushes into Redis", "messages/s", pushes)
 
-    empty = bench.ab(empty_port, "/", bench.single_body, 20_000)
-    result.add("empty", "ceiling: empty POSTs, 32 connections", "requests/s", empty["rate"])
+    empty = bench.ab(empty_ports["bare"], "/", bench.single_body, 20_000)
+    result.add("empty", "ceiling: empty POSTs, bare WSGI, 32 connections", "requests/s", empty["rate"])
     ceilings.empty_table(bench.url)
     found = bench.singles(12_000)
     result.add("single_accepted", "singles, 32 connections: accepted", "submits/s", found["rate"])
@@ -159,6 +160,8 @@ def one_round(bench: Bench, result: report.Report, messages: int, empty_port: in
     result.add("single_p99", "singles, 32 connections: p99 of the 202", "ms", found["p99"] * 1000)
     for name, micros in found["processor"].items():
         result.processes[name]["single"] = micros
+    empty = bench.ab(empty_ports["falcon"], "/", bench.single_body, 20_000)
+    result.add("falcon", "ceiling: empty POSTs, Falcon, 32 connections", "requests/s", empty["rate"])
     ceilings.empty_table(bench.url)
     idle = bench.ab(bench.port("proxy"), "/api/v1/messages", bench.single_body, 500, connections=1)
     result.add("idle_p50", "one idle connection: p50 of the 202", "ms", idle["p50"] * 1000)
@@ -172,7 +175,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=100_000, help="a round, for batches")
     parser.add_argument("--out", type=Path, default=Path("docs/bench"), help="folder for the JSON and the plot")
     options = parser.parse_args()
-    empty_port = free_port()
+    empty_ports = {"bare": free_port(), "falcon": free_port()}
     result = report.Report(machine=report.machine(), date=datetime.now(UTC).strftime("%Y-%m-%d"))
     with (
         tempfile.TemporaryDirectory() as name,
@@ -185,24 +188,30 @@ def main() -> None:
             installation.start(*ROLES)
             result.add("start", "all roles ready after", "s", time.perf_counter() - began)
             bench = Bench(folder, installation, database, redis)
-            empty = subprocess.Popen(
-                [sys.executable, "-m", "bench.empty_server", str(installation.folder), str(empty_port)], stdin=subprocess.PIPE
-            )
+            empties = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "bench.empty_server", str(installation.folder), str(port), kind],
+                    stdin=subprocess.PIPE,
+                )
+                for kind, port in empty_ports.items()
+            ]
             time.sleep(3)
             for role in ROLES:
                 result.processes[role] = {"idle": bench.processes[role].memory_info().rss / 1e6}
             bench.batches(BATCH * 20)  # warm
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-                one_round(bench, result, options.messages, empty_port)
+                one_round(bench, result, options.messages, empty_ports)
             for role, process in bench.processes.items():
                 result.processes[role]["peak"] = peak_memory(process)
-            assert empty.stdin
-            empty.stdin.close()
-            empty.wait(20)
+            for empty in empties:
+                assert empty.stdin
+                empty.stdin.close()
+                empty.wait(20)
     ratios = [
         ("batches end to end / executemany on one connection", result.ratio("batch_stored", "executemany"), 0.7),
-        ("singles end to end / empty POSTs", result.ratio("single_stored", "empty"), 0.5),
+        ("singles end to end / empty POSTs, Falcon", result.ratio("single_stored", "falcon"), 0.5),
+        ("singles end to end / empty POSTs, bare WSGI", result.ratio("single_stored", "empty"), 0.5),
     ]
     report.show(result, ratios)
     data, picture = report.write(result, options.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -53,7 +54,9 @@ def serve(role: str, settings: Settings, stop: threading.Event) -> None:
     if role in WITH_DATABASE and not _schema_is_current(settings, stop):
         return
     log.info("role starts", role=role)
-    entry(role)(settings, stop)
+    run_role = entry(role)
+    _calm_the_collector()
+    run_role(settings, stop)
     log.info("role stopped", role=role)
 
 
@@ -62,6 +65,16 @@ def entry(role: str) -> Callable[[Settings, threading.Event], Any]:
     module, _, name = roles.BY_NAME[role].entry.partition(":")
     function: Callable[[Settings, threading.Event], Any] = getattr(import_module(module), name)
     return function
+
+
+def _calm_the_collector() -> None:
+    """What is loaded by now stays, so the garbage collector need not look at it again, and cycles are rare here.
+
+    With Python's own thresholds a tenth of a proxy's processor time went into looking for some.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def refuse_secrets_of_others(role: str, settings: Settings) -> None:
