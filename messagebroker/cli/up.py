@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from contextlib import ExitStack
@@ -95,7 +96,13 @@ Stop with Ctrl-C."""
 
 
 def _curl(settings: Settings, certs: Path) -> str:
-    return (
-        f"curl --cacert {certs / 'ca.crt'} --cert {certs / f'{DEMO}.crt'} --key {certs / f'{DEMO}.key'}"
-        f""" --json '{{"body": "hello"}}' {settings.url_of("proxy")}/api/v1/messages"""
-    )
+    words = [
+        "curl",
+        "--cacert",
+        str(certs / "ca.crt"),
+        "--cert",
+        str(certs / f"{DEMO}.crt"),
+        "--key",
+        str(certs / f"{DEMO}.key"),
+    ]
+    return shlex.join([*words, "--json", '{"body": "hello"}', f"{settings.url_of('proxy')}/api/v1/messages"])

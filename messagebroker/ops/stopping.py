@@ -24,10 +24,13 @@ def stop_event(*, watch_stdin: bool = False) -> threading.Event:
 
 
 def _install(stop: threading.Event) -> None:
+    signalled = threading.Event()  # not `stop`: a supervisor closes stdin and the system signals everybody, in any order
+
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if signalled.is_set():
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
+        signalled.set()
         stop.set()
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):

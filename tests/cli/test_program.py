@@ -49,6 +49,24 @@ def test_wrong_settings_are_one_message_without_a_traceback(tmp_path: Path) -> N
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("role", ["proxy", "portal"])
+@pytest.mark.parametrize("source", ["environment", "a file that a variable names", ".env in DATA_DIR"])
+def test_in_production_a_role_that_can_read_the_databases_password_ends(tmp_path: Path, role: str, source: str) -> None:
+    url = "mysql+pymysql://systemuser:k3Jd82hs@127.0.0.1:9/message_system"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "url").write_text(url, encoding="utf-8")
+    variables = {
+        "environment": {"DATABASE_URL": url},
+        "a file that a variable names": {"DATABASE_URL_FILE": str(tmp_path / "url")},
+    }.get(source, {})
+    if not variables:
+        (tmp_path / "data" / ".env").write_text(f"DATABASE_URL={url}\n", encoding="utf-8")
+    ended = program("run", role, folder=tmp_path, ENVIRONMENT="production", **variables)
+    assert ended.returncode == 3
+    assert f"DATABASE_URL is set for the {role}" in ended.stderr
+    assert "k3Jd82hs" not in ended.stderr
+
+
 def test_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
     ended = program("run", "mainframe", folder=tmp_path)
     assert ended.returncode == 2

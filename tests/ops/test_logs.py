@@ -47,6 +47,14 @@ def test_lines_are_json_in_the_file_of_the_role(settings: Settings) -> None:
     assert (second["event"], second["level"]) == ("of a library", "warning")
 
 
+def test_what_is_below_the_level_is_left_out(tmp_path: Path) -> None:
+    settings = load({"LOG_LEVEL": "warning"}, data_dir=tmp_path)
+    logs.configure(settings, "proxy", console=False)
+    structlog.get_logger("a.b").info("small talk")
+    structlog.get_logger("a.b").warning("news")
+    assert [line["event"] for line in lines(settings)] == ["news"]
+
+
 def test_each_process_of_a_role_has_its_own_file(settings: Settings) -> None:
     logs.configure(settings, "worker", console=False, instance=2)
     structlog.get_logger().info("here")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.proxy import Proxy, problem
+
+from messagebroker.http.proxy import admission
 
 
 def look(proxy: Proxy, **config: Any) -> dict[str, Any]:
@@ -38,6 +41,24 @@ def test_without_an_fsync_for_every_write_an_answer_says_memory(proxy: Proxy) ->
     assert "appendfsync always" in warning
     assert proxy.submit({"body": "x"}).json["durability"] == "memory"
     assert proxy.batch([{"body": "x"}]).json["durability"] == "memory"
+
+
+@pytest.mark.parametrize(
+    ("total", "used", "status"),
+    [(40, 39.9, 503), (40, 38.5, 202), (1000, 900, 202), (1000, 999.5, 503)],
+    ids=["a full disk", "room for a GiB", "a large disk with room", "a large disk that ends"],
+)
+def test_a_full_disk_of_redis_refuses_too(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, total: float, used: float, status: int
+) -> None:
+    sizes = SimpleNamespace(total=int(total * 2**30), used=int(used * 2**30), free=int((total - used) * 2**30))
+    monkeypatch.setattr(admission.shutil, "disk_usage", lambda path: sizes)
+    proxy.parts.admission.look()
+    answer = proxy.submit({"body": "x"})
+    assert answer.status_code == status
+    if status == 503:
+        assert problem(answer)[:2] == (503, "queue-full")
+        assert answer.headers["retry-after"]
 
 
 def test_no_memory_limit_is_called_out(proxy: Proxy) -> None:
