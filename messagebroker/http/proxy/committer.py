@@ -115,8 +115,9 @@ class Committer:
             _fail(waiting, outage.not_sent)
             group += waiting
         for submission in group:
+            tell, submission.tell = submission.tell, _nobody  # it holds the request: a cycle would keep that for long
             try:
-                submission.tell()
+                tell()
             except Exception as error:
                 log.error("an answer could not be given", exc_info=error)
         with self._lock:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import Any
 
 import pytest
 from support.proxy import Proxy
+from support.serving import eventually
 
 from messagebroker.http.proxy import committer
 from messagebroker.ops import ids
@@ -93,3 +95,14 @@ def test_a_mistake_of_ours_wakes_everybody(proxy: Proxy, monkeypatch: pytest.Mon
     assert [answer.status_code for answer in answers] == [500] * 3
     monkeypatch.undo()
     assert proxy.submit(MESSAGE).status_code == 202
+
+
+def test_an_answered_request_is_let_go_at_once(proxy: Proxy) -> None:
+    """Bodies of megabytes must not wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert proxy.submit({"body": "hello"}).status_code == 202
+        assert eventually(lambda: not any(isinstance(found, committer.Submission) for found in gc.get_objects()))
+    finally:
+        gc.enable()
