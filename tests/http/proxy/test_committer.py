@@ -23,7 +23,7 @@ def writes(proxy: Proxy) -> int:
     return int(proxy.redis.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"])
 
 
-def at_once(proxy: Proxy, count: int, pause: int = 1000) -> list[Any]:
+def at_once(proxy: Proxy, count: int, pause: int = 600) -> list[Any]:
     """The answers to so many requests that all wait on one slow write."""
     answers: list[Any] = []
     proxy.redis.client_pause(pause, all=False)  # only writes wait
