@@ -11,6 +11,7 @@ SUFFIXES: list[bytes] = []
 """The last two bytes of the id of item 0, 1, 2, …"""
 
 MAX_ITEMS = 1 << 16
+PREFIX_BYTES = 14
 
 
 def prepare(items: int) -> None:

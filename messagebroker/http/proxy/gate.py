@@ -94,9 +94,11 @@ class Gate:
                 claim.token = value  # left over from a try whose write failed
             else:
                 try:
-                    return first_answer(value, claim)
+                    first = first_answer(value, claim)
                 except Problem as problem:
                     return problem
+                if first is not None:
+                    return first
         self._in_hand.add(claim.token)
         return None
 

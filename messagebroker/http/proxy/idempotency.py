@@ -16,10 +16,11 @@ import msgspec
 
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.admission import Durability
+from messagebroker.http.proxy.draw import PREFIX_BYTES
 from messagebroker.ops.redis_client import idempotency_key
 
 CLAIM_MILLISECONDS = 30_000
-_BATCH_ITEM = re.compile(r"(.+)#(\d{1,5})")
+_BATCH_ITEM = re.compile(r"(.+)#(0|[1-9][0-9]{0,4})")  # only as a batch counts: `k#1` and `k#01` are two keys
 _PURPOSE = b"messagebroker idempotency 1"
 
 
@@ -100,19 +101,32 @@ class Idempotency:
         return hmac.digest(self._secret, b"%s\0%s\0%s" % (purpose, client.encode(), key.encode()), "sha256")[:16]
 
 
-def first_answer(value: bytes, claim: Claim) -> Entry:
+def first_answer(value: bytes, claim: Claim) -> Entry | None:
     """The entry under a key that was used before.
+
+    None when it cannot be read (damaged in Redis, or of another version): then the request is like a new one, and the
+    table's unique key sees to it that nothing is stored twice.
 
     Raises:
         Problem: the key is in use at this moment, or it belongs to another request.
     """
     if value[:1] != b"D":
         raise in_use()
-    entry = _decode(value[1:])
+    entry = _read(value[1:])
+    if entry is None:
+        return None
     if not hmac.compare_digest(entry.digest, claim.digest):
         detail = "this Idempotency-Key was used for another request; take a new key for a new request"
         raise Problem(422, "idempotency-key-reused", detail, field="Idempotency-Key")
     return entry
+
+
+def _read(value: bytes) -> Entry | None:
+    try:
+        entry = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return entry if len(entry.prefix) == PREFIX_BYTES and entry.accepted_at > 0 else None
 
 
 def in_use() -> Problem:

@@ -159,3 +159,22 @@ def idempotency_of(proxy: Proxy) -> Idempotency:
 
 def claim_of(proxy: Proxy, message: Any, key: str = "k") -> Any:
     return idempotency_of(proxy).claim("acme", key, b"\0" + msgspec.json.encode(message), batch=False)
+
+
+def test_keys_that_only_look_like_a_batch_items_are_keys_of_their_own(proxy: Proxy) -> None:
+    """`order#1` and `order#01` are two messages; under one key in the table the second would be taken and never stored."""
+    keys = [idempotency_of(proxy).claim("acme", key, b"", batch=False).table_key for key in ("k#1", "k#01", "k#001", "k#", "k")]
+    assert len({table_hash + item.to_bytes(4, "big") for table_hash, item in keys}) == 5
+
+
+@pytest.mark.parametrize(
+    "damage", [b"D", b"Dgarbage", b"D\xa1\xff", b"D" + msgspec.msgpack.encode([b"", b"", 1, "fsync", "t"])]
+)
+def test_an_entry_that_cannot_be_read_is_replaced(proxy: Proxy, damage: bytes) -> None:
+    """The table's unique key keeps the message from being stored twice."""
+    proxy.submit(MESSAGE, Idempotency_Key="k")
+    [key] = proxy.redis.keys(f"{IDEMPOTENCY}:*")
+    proxy.redis.set(key, damage)
+    again = proxy.submit(MESSAGE, Idempotency_Key="k")
+    assert again.status_code == 202
+    assert proxy.submit(MESSAGE, Idempotency_Key="k").json == again.json
