@@ -127,19 +127,32 @@ class Consumer(dramatiq.Consumer):
             return
         if not left:
             self._fetch_after = time.monotonic() + LINGER
-        calls = [(rest[at].decode(), rest[at + 1], int(rest[at + 2] or 0)) for at in range(0, len(rest), 3)]
+        calls = [
+            (call_id, rest[at + 1], int(rest[at + 2] or 0))
+            for at in range(0, len(rest), 3)
+            if (call_id := self._text_of(rest[at])) is not None
+        ]
         with self._lock:
             self._held.update(call[0] for call in calls)
         self._ready.extend(self._work_items(calls))
         with self._lock:
             self._items += len(self._ready)
 
+    def _text_of(self, call_id: bytes) -> str | None:
+        """None for an id that nothing of ours has made; its call is put away."""
+        try:
+            return call_id.decode()
+        except UnicodeDecodeError:
+            _log.error("not a call's id; it becomes a dead letter", queue=self.queue, call=repr(call_id[:80]))
+            self.broker.run("dead_letter", self.queue, call_id)
+            return None
+
     def _work_items(self, calls: list[Call]) -> Iterator[dramatiq.MessageProxy]:
         """One for each call, but one for neighbours of an actor that takes many."""
         readable = []
         for call in calls:
             try:
-                readable.append((call, dramatiq.Message.decode(call[1])))
+                readable.append((call, self._decoded(call[1])))
             except DecodeError as error:
                 _log.error("not a call; it becomes a dead letter", queue=self.queue, call=call[0], error=str(error))
                 self._put_away(call[0])
@@ -148,6 +161,22 @@ class Consumer(dramatiq.Consumer):
             options = {"call_ids": [call[0] for call in group_calls], "crashes": group_calls[0][2]}
             arguments = tuple(itertools.chain.from_iterable(message.args for message in messages))
             yield dramatiq.MessageProxy(messages[0].copy(args=arguments, options=options))
+
+    def _decoded(self, data: bytes) -> dramatiq.Message[Any]:
+        """Raises DecodeError for what is no call, also for one of a shape that would stop its whole queue for ever."""
+        message: dramatiq.Message[Any] = dramatiq.Message.decode(data)
+        is_call = (
+            isinstance(message.actor_name, str)
+            and isinstance(message.args, tuple)
+            and isinstance(message.kwargs, dict)
+            and isinstance(message.options, dict)
+        )
+        if is_call and self.broker.takes_many(message.actor_name):
+            is_call = not message.kwargs and all(isinstance(argument, bytes) for argument in message.args)
+        if not is_call:
+            problem = TypeError("its parts are not those of a call")
+            raise DecodeError(str(problem), data, problem)  # type: ignore[no-untyped-call]
+        return message
 
     def _merge_key(self, item: tuple[Call, dramatiq.Message[Any]]) -> str:
         (call_id, _, crashes), message = item

@@ -101,7 +101,7 @@ class _Storing:
 
     def keep(self, records: list[Record], keys: Mapping[bytes, SealedKey], error: str, reason: str) -> None:
         for record in records:
-            _log.error("a message is set aside", message_id=ids.text(record.id), error=error)
+            _log.error("a message is set aside", message_id=_name_of(record), error=error)
             self._patiently(lambda record=record: set_aside(record, keys.get(record.data_key_id), error))  # type: ignore[misc]
             metrics.INGEST_FAILURES.labels(reason).inc()
 
@@ -141,6 +141,11 @@ class _Storing:
             metrics.DUPLICATES.labels("redelivered").inc(stored.duplicates)
         if stored.aliased:
             metrics.DUPLICATES.labels("idempotency-key").inc(stored.aliased)
+
+
+def _name_of(record: Record) -> str:
+    """The id as people know it; what is wrong with the record may be just its id."""
+    return ids.text(record.id) if len(record.id) == 16 else record.id.hex()[:64]
 
 
 def _now_for(records: list[Record]) -> datetime:

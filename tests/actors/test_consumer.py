@@ -3,7 +3,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 import redis as redis_py
 from support.calls import carried, consumer_of, take
@@ -170,6 +172,37 @@ def test_bytes_that_are_no_call_become_a_dead_letter(
     enqueue([record()])
     assert len(carried(take(consumer_of(broker)))) == 1
     assert (client.zcard("messagebroker:normal.XQ"), depth()) == (1, 1)
+
+
+SHAPE: dict[str, Any] = {
+    "queue_name": "normal", "actor_name": "ingest_normal", "args": [b"x"], "kwargs": {}, "options": {}, "message_id": "m",
+    "message_timestamp": 1,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("expects_dead_letters")
+@pytest.mark.parametrize(
+    "wrong",
+    [{"args": 5}, {"args": [1]}, {"args": ["text"]}, {"args": [None]}, {"args": {"a": 1}}, {"kwargs": {"a": 1}},
+     {"kwargs": [1]}, {"options": 5}, {"options": [1]}, {"actor_name": 5}, {"actor_name": [5]}, {"more": 1}],
+)  # fmt: skip
+def test_a_call_of_a_wrong_shape_stops_nobody_else(
+    broker: Broker, client: redis_py.Redis, enqueue: Enqueue, wrong: dict[str, Any]
+) -> None:
+    """It would be tried again and again at the head of its queue."""
+    poison = msgspec.msgpack.encode({**SHAPE, **wrong})
+    client.eval(SCRIPTS["enqueue"], 0, "messagebroker", "normal", "0000000000000.1.x", poison, 1, "")
+    enqueue([record()])
+    assert len(carried(take(consumer_of(broker)))) == 1
+    assert client.zcard("messagebroker:normal.XQ") == 1
+
+
+@pytest.mark.usefixtures("expects_dead_letters")
+def test_a_call_under_an_id_that_is_no_text_stops_nobody_else(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:
+    client.eval(SCRIPTS["enqueue"], 0, "messagebroker", "normal", b"\xff\xfe", msgspec.msgpack.encode(SHAPE), 1, "")
+    enqueue([record()])
+    assert len(carried(take(consumer_of(broker)))) == 1
+    assert client.zcard("messagebroker:normal.XQ") == 1
 
 
 def test_a_depth_that_no_call_backs_is_put_right(broker: Broker, client: redis_py.Redis, enqueue: Enqueue) -> None:

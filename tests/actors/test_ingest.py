@@ -290,3 +290,11 @@ def test_a_call_for_an_actor_of_another_version_is_kept(
     eventually(lambda: client.zcard("messagebroker:normal.XQ") == 1)
     assert depth() == 0
     assert depths(client)[2].dead_letters == 1
+
+
+@pytest.mark.parametrize("wrong", [b"", b"abc", b"a" * 40])
+def test_a_record_whose_id_is_none_is_set_aside(database: pw.Database, wrong: bytes) -> None:
+    good = record()
+    run(encode_call([record(id=wrong), good], KEY_LIST))
+    assert stored() == {good.id}
+    assert len(set_aside()) == 1
