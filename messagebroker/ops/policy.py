@@ -106,7 +106,8 @@ def _exchange(
         with client.pipeline(transaction=True) as pipe:
             for _ in range(_ATTEMPTS):
                 pipe.watch(POLICY, POLICY_NUMBER)  # type: ignore[no-untyped-call]
-                policy = build(_verified(pipe.get(POLICY), folder, distrusted))
+                (snapshot,) = pipe.mget(POLICY)  # GET would fail for ever on a key of a wrong type
+                policy = build(_verified(snapshot, folder, distrusted))
                 pipe.multi()
                 pipe.set(POLICY, sign(policy, folder.signer()))
                 pipe.set(POLICY_NUMBER, policy.number)

@@ -160,7 +160,7 @@ class PolicyWatcher:
             policy = self._verified(kept.snapshot, kept.revoked)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError, Refused) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, Refused) as error:
             POLICY_REFUSED.inc()
             _log.warning("policy on disk refused", path=str(self._path), error=str(error))
             return None

@@ -77,7 +77,7 @@ def verify(data: bytes, ca: x509.Certificate, *, revoked: frozenset[str] = froze
         _check_signature(signed, certificate, ca)
         policy = msgspec.json.decode(signed.body, type=Policy)
         _check_signer(policy, certificate, revoked)
-    except (msgspec.DecodeError, BrokerError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BrokerError) as error:
         raise Refused(f"a policy snapshot is refused: {error}") from error
     return policy
 

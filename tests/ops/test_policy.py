@@ -154,6 +154,14 @@ def test_what_an_intruder_put_into_redis_is_replaced(online: Settings, redis: re
     assert set(published(online, redis).clients) == {"acme"}
 
 
+def test_a_key_of_a_wrong_type_is_replaced_too(online: Settings, redis: redis_py.Redis) -> None:
+    number = policy.publish(online, redis)
+    redis.delete(POLICY)
+    redis.lpush(POLICY, "x")
+    assert policy.publish_if_changed(online, redis) is not None
+    assert published(online, redis).number > number
+
+
 def test_without_redis_nothing_is_counted(online: Settings, redis: redis_py.Redis) -> None:
     number = policy.publish(online, redis)
     nowhere = load({}, data_dir=online.data_dir, environment="test", redis_url="redis://127.0.0.1:1/0")

@@ -61,7 +61,11 @@ def test_no_byte_can_be_changed(ca: pki.Pair, signer: pki.Pair, policy: Policy) 
         assert found == policy  # the damage hit what is no content, such as a line end in the PEM
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"\xff", b'{"body": "", "signature": "", "certificate": ""}'])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"[]", b"null", b"\xff", b'{"body": "", "signature": "", "certificate": ""}',
+     b'{"body": "", "signature": "", "certificate": "\xff"}', b'{"other": ' + b"[" * 100_000],
+)  # fmt: skip
 def test_what_is_no_snapshot_is_refused(ca: pki.Pair, data: bytes) -> None:
     with pytest.raises(Refused):
         verify(data, ca.certificate)
