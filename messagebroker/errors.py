@@ -29,6 +29,10 @@ class Conflict(BrokerError):
     """Somebody or something else holds what was asked for, or got there first."""
 
 
+class Damaged(BrokerError):
+    """What is stored is not what was stored: it was changed, or a key to it is missing."""
+
+
 class Unavailable(BrokerError):
     """A part this one depends on does not answer now; the same call may succeed later."""
 

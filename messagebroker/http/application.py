@@ -9,12 +9,12 @@ from typing import Any
 import falcon
 import structlog
 
-from messagebroker.errors import BrokerError, Conflict, NotFound, Refused, Unavailable
+from messagebroker.errors import BrokerError, Conflict, Damaged, NotFound, Refused, Unavailable
 from messagebroker.http.docs_page import DocsPage
 from messagebroker.http.health import Check, Health, Ready
 from messagebroker.http.metrics import Metrics
 from messagebroker.http.openapi import OpenApi, document, mount
-from messagebroker.http.problems import Problem, serialize
+from messagebroker.http.problems import DAMAGED, Problem, serialize
 from messagebroker.http.tracing import trace_id
 from messagebroker.ops.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from messagebroker.settings import Settings
@@ -40,6 +40,9 @@ class Measure:
 
     def process_response(self, request: falcon.Request, response: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Stops it."""
+        started = getattr(request.context, "started", None)
+        if started is None:
+            return  # Falcon refused it before anybody saw it: WEBSOCKET as a method
         route = request.uri_template or "none"
         method = request.method if request.method in _METHODS else "other"  # strangers choose it
         key = (method, route, response.status_code)
@@ -48,7 +51,7 @@ class Measure:
             counter = self._counters[key] = HTTP_REQUESTS.labels(method, route, str(response.status_code))
             self._histograms[route] = HTTP_SECONDS.labels(route)
         counter.inc()
-        self._histograms[route].observe(time.perf_counter() - request.context.started)
+        self._histograms[route].observe(time.perf_counter() - started)
 
 
 def make_app(
@@ -101,6 +104,11 @@ def _expected(request: falcon.Request, response: falcon.Response, error: BrokerE
         log.warning("a part does not answer", route=request.uri_template, error=str(error), trace=trace_id(request))
         detail = "a part of this system does not answer at this moment; the same request may succeed shortly"
         raise Problem(503, "unavailable", detail, headers={"Retry-After": "2"})
+    if isinstance(error, Damaged):
+        quoted = trace_id(request)
+        log.error("what is stored is damaged", route=request.uri_template, error=str(error), trace=quoted)
+        detail = f"what is stored was changed, or a key to it is missing; tell the operator this id: {quoted}"
+        raise Problem(500, DAMAGED, detail, id=quoted)
     _unexpected(request, response, error, params)
 
 

@@ -8,6 +8,8 @@ import falcon
 import msgspec
 
 PREFIX = "urn:messagebroker:problem:"
+DAMAGED = "damaged"
+"""The name of the problem with what is stored and cannot be opened any more: asking again does not help."""
 
 
 class Problem(falcon.HTTPError):

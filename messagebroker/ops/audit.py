@@ -88,8 +88,19 @@ def _entry(row: AuditEntry) -> Entry:
         object_id=row.object_id,
         address=row.address,
         user_agent=row.user_agent,
-        details=json.loads(row.details) if row.details else None,
+        details=_details(row.details),
     )
+
+
+def _details(text: str | None) -> dict[str, Any] | None:
+    """A row that somebody changed by hand must not hide the rows beside it."""
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"unreadable": text}
+    return found if isinstance(found, dict) else {"unreadable": text}
 
 
 def _ascii(text: str | None, length: int) -> str | None:

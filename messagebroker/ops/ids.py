@@ -30,9 +30,9 @@ def parse(value: str) -> bytes | None:
         return None
 
 
-def time_of(value: bytes) -> datetime:
-    """When the id was drawn, to the millisecond."""
-    return clock.from_micros(int.from_bytes(value[:6], "big") * 1000)
+def is_after(value: bytes, moment: datetime) -> bool:
+    """Whether the id was drawn after `moment`. Strangers' ids may claim a year that no datetime holds."""
+    return value[:6] > floor(moment)[:6]
 
 
 def floor(moment: datetime) -> bytes:

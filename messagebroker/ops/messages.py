@@ -143,7 +143,7 @@ def plain_members(row: Message, asked_for: bytes | None) -> dict[str, Any]:
     return {
         "message_id": ids.text(asked_for if asked_for is not None else own),
         "alias_of": ids.text(own) if is_alias else None,
-        "priority": PRIORITIES[row.priority],
+        "priority": PRIORITIES[row.priority] if 0 <= row.priority < len(PRIORITIES) else "unknown",  # changed by hand
         **{name: getattr(row, name) for name in _AS_THEY_ARE},
     }
 

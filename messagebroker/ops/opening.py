@@ -8,7 +8,7 @@ import msgspec
 
 from messagebroker.db.connection import connected, database
 from messagebroker.db.models import DataKey, Message
-from messagebroker.errors import BrokerError, NotFound, Refused
+from messagebroker.errors import Damaged, NotFound, Refused
 from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.keyring import KeyRing
@@ -64,13 +64,13 @@ class Opener:
     def _opened(self, row: Message, asked_for: bytes) -> OpenedView:
         key = DataKey.get_or_none(DataKey.id == row.data_key_id)
         if key is None:
-            raise BrokerError(f"data key {bytes(row.data_key_id).hex()} of message {ids.text(bytes(row.id))} is missing")
+            raise Damaged(f"data key {bytes(row.data_key_id).hex()} of message {ids.text(bytes(row.id))} is missing")
         sealed = SealedKey(bytes(key.id), bytes(key.master_key_id), bytes(key.sealed), clock.micros(key.created_at))
         try:
             data_key = self._data_key(sealed)
             payload = decode_payload(self._ring.open(bytes(row.id), row.client_id, bytes(row.payload), data_key))
         except (NotFound, Refused, msgspec.MsgspecError) as error:
-            raise BrokerError(f"message {ids.text(bytes(row.id))} cannot be opened: {error}") from error
+            raise Damaged(f"message {ids.text(bytes(row.id))} cannot be opened: {error}") from error
         return _with_payload(plain_members(row, asked_for), payload)
 
     def _data_key(self, sealed: SealedKey) -> bytes:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from wsgiref.validate import WSGIWarning
+
 import falcon
 import peewee as pw
 import pytest
@@ -102,3 +104,9 @@ def test_metrics_can_be_turned_off(settings: Settings) -> None:
     off = load({}, data_dir=settings.data_dir, environment="test", metrics_enabled=False)
     http = testing.TestClient(make_app("main", settings=off, middleware=[], resources=[]))
     assert_problem(http.simulate_get("/metrics"), 404, "not-found")
+
+
+def test_a_method_that_falcon_keeps_for_sockets_is_no_mistake_of_ours(http: testing.TestClient) -> None:
+    with pytest.warns(WSGIWarning, match="WEBSOCKET"):
+        answer = http.simulate_request("WEBSOCKET", "/raises/it")
+    assert 400 <= answer.status_code < 500

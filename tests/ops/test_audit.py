@@ -5,6 +5,7 @@ import pytest
 
 from messagebroker.db.connection import connected
 from messagebroker.db.connection import database as bound
+from messagebroker.db.models import AuditEntry
 from messagebroker.ops import audit
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -42,3 +43,11 @@ def test_pages() -> None:
     assert [entry.object_id for entry in newest] == ["4", "3"]
     assert [entry.object_id for entry in audit.page(limit=9, after=newest[-1].id)] == ["2", "1", "0"]
     assert [entry.object_id for entry in audit.page(limit=2, newest_first=False, after=newest[-1].id)] == ["4"]
+
+
+@pytest.mark.parametrize("changed", ["{bad", "[1]"])
+def test_a_row_that_was_changed_by_hand_hides_no_others(changed: str) -> None:
+    for action in ("one", "two"):
+        audit.record("cli:x", action, "thing", "1", details={"a": 1})
+    AuditEntry.update(details=changed).where(AuditEntry.action == "one").execute()
+    assert [entry.details for entry in audit.page(limit=2)] == [{"a": 1}, {"unreadable": changed}]

@@ -109,7 +109,7 @@ def absent(message_id: bytes, client: str) -> Problem:
     """Why a client's message is not there. A message of somebody else looks like one that never was."""
     if messages.is_set_aside(message_id, client):
         return Problem(404, "set-aside", "this message could not be stored; operators have it and can try again")
-    if message_id[6] >> 4 != 7 or ids.time_of(message_id) > clock.now() + _CLOCK_SKEW:
+    if message_id[6] >> 4 != 7 or ids.is_after(message_id, clock.now() + _CLOCK_SKEW):
         return Problem(404, "not-found", "no such message was ever accepted")
     detail = "not stored yet, or never accepted; ask again when it was accepted a short while ago"
     return Problem(404, "not-stored-yet", detail, headers={"Retry-After": "1"})

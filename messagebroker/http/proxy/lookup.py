@@ -15,7 +15,7 @@ import structlog
 
 from messagebroker.http.later import DEFER, Deferred, Reply
 from messagebroker.http.openapi import Operation
-from messagebroker.http.problems import PREFIX, Problem
+from messagebroker.http.problems import DAMAGED, PREFIX, Problem
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.ops import ids
 from messagebroker.settings import Settings
@@ -152,6 +152,10 @@ def _passed_on(answer: httpx.Response) -> Problem:
             return Problem(answer.status_code, name, str(document["detail"]), headers=headers)
         except (ValueError, KeyError, TypeError):
             return Problem(404, "not-found", "there is no such message", headers=headers)
+    if answer.status_code == 500 and PREFIX + DAMAGED in answer.text:  # "try again" would never help
+        log.error("main cannot open a message", answer=answer.text[:300])
+        detail = "this message is stored, but cannot be opened any more; tell the operator of this system"
+        return Problem(500, DAMAGED, detail)
     log.warning("main refused a lookup", status=answer.status_code, answer=answer.text[:300])
     detail = "stored messages cannot be read at this moment; submitting goes on"
     return Problem(503, "main-unavailable", detail, headers=headers or {"Retry-After": "2"})

@@ -67,6 +67,13 @@ def test_trouble_between_proxy_and_main_is_not_the_clients(proxy: Proxy, main: d
     assert "internal" not in answer.text
 
 
+def test_a_message_that_cannot_be_opened_is_no_reason_to_ask_again(proxy: Proxy, main: dict[str, Any]) -> None:
+    main["answer"] = lambda request: problem_document(500, "damaged")
+    answer = proxy.get(f"/api/v1/messages/{ID}")
+    assert problem(answer) == (500, "damaged", None)
+    assert "retry-after" not in answer.headers
+
+
 def test_main_down_is_a_503(proxy: Proxy) -> None:
     answer = proxy.get(f"/api/v1/messages/{ID}")  # there is not even a certificate
     assert problem(answer) == (503, "main-unavailable", None)

@@ -26,7 +26,7 @@ def test_a_message_is_taken_sealed_and_queued(proxy: Proxy) -> None:
     [(record, payload)] = proxy.opened()
     assert ids.text(record.id) == answer.json["message_id"]
     assert record.accepted_at == clock.micros(queued_at)
-    assert abs(clock.micros(ids.time_of(record.id)) - record.accepted_at) < 1000
+    assert record.accepted_at // 1000 - int.from_bytes(record.id[:6], "big") in (0, 1)
     assert (record.client, record.topic, record.priority, record.size) == ("acme", "orders.new", 2, 7)
     assert (payload.body, payload.sender, payload.metadata) == ("Grüße", "till 7", {"a": [1, None, 1.5]})
     assert record.idempotency_key is None
