@@ -134,7 +134,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if _PLAIN_TARGET.fullmatch(target):
             self.path, _, self.query = target.partition("?")
         else:
-            _, _, self.path, self.query, _ = split_uri(target.encode("latin-1"))
+            self.path, self.query = _split(target)
         self._read_fields(lines)
         self._frame_body()
 
@@ -192,6 +192,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def get_body_stream(self) -> Any:
         """The body, to read."""
         return BytesIO() if self.body_rcv is None else self.body_rcv.getfile()
+
+
+def _split(target: str) -> tuple[str, str]:
+    try:
+        _, _, path, query, _ = split_uri(target.encode("latin-1"))
+    except ValueError as error:  # `http://[::1/`: urllib's own complaint, which waitress lets through
+        raise ParsingError("the request target is malformed") from error
+    return path, query
 
 
 @lru_cache(maxsize=1024)

@@ -77,7 +77,10 @@ def cookie_of(headers: Headers) -> str | None:
 
 def is_local(target: str) -> bool:
     """Whether `target` is a path of this portal and not a way to another site."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:  # such as `//[`
+        return False
     return target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
 
 

@@ -121,7 +121,8 @@ def test_broken_cookies_are_no_cookies(ask: Asked) -> None:
 @pytest.mark.parametrize(
     ("target", "local"),
     [("/messages", True), ("/messages?status=failed", True), ("//evil.example", False), ("/\\evil.example", False),
-     ("https://evil.example", False), ("javascript:alert(1)", False), ("/\t/evil.example", False), ("/\n/e", False)],
+     ("https://evil.example", False), ("javascript:alert(1)", False), ("/\t/evil.example", False), ("/\n/e", False),
+     ("//[", False)],
 )  # fmt: skip
 def test_the_login_leads_to_pages_of_this_portal_only(target: str, local: bool) -> None:
     assert is_local(target) is local

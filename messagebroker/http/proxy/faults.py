@@ -109,7 +109,7 @@ def lenient(raw: bytes, member: str | None = None) -> Any:
     if not _SURROGATE_ESCAPE.search(raw):
         return None
     try:
-        found = json.loads(raw)
+        found = json.loads(raw.decode("utf-8", "surrogatepass"))  # of bytes it would also take UTF-16, and a BOM
     except (ValueError, RecursionError):
         return None
     if member is None:

@@ -122,7 +122,7 @@ def _skew(request: falcon.Request, now: datetime) -> float | None:
         return round((_client_time(told) - now).total_seconds(), 3)
     try:
         moment = parsedate_to_datetime(request.env.get("HTTP_DATE", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None  # none, or one that HTTP says to pass over
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -53,5 +53,8 @@ def test_a_time_that_is_none_is_refused(proxy: Proxy, headers: dict[str, str], f
     assert problem(proxy.get("/api/v1/whoami", **headers)) == (400, "invalid-header", field)
 
 
-def test_a_date_that_is_none_is_passed_over(proxy: Proxy) -> None:
-    assert proxy.get("/api/v1/whoami", Date="noon").json["clock_skew_seconds"] is None
+@pytest.mark.parametrize(
+    "date", ["noon", f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", f"Mon, 01 Jan 2030 00:00:00 +{'9' * 20}", "Mon, 99 Jan 2030"]
+)
+def test_a_date_that_is_none_is_passed_over(proxy: Proxy, date: str) -> None:
+    assert proxy.get("/api/v1/whoami", Date=date).json["clock_skew_seconds"] is None
