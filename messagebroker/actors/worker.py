@@ -26,6 +26,7 @@ from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
 _STOP_SECONDS = BY_NAME["worker"].stop_seconds - 10.0
+_WATCH_SECONDS = 2.0  # on Windows a waiting main thread hears of a signal only in between
 _SILENT_SECONDS = 90.0  # a poller in the middle of a statement waits for the driver's time-out of 60 s
 
 _log = structlog.get_logger("messagebroker.worker")
@@ -70,7 +71,7 @@ def _keep_watch(broker: Broker, stop: threading.Event) -> None:
             guard_legacy_key(broker.client)
         except redis.RedisError as error:
             _log.debug("the old queue's name is not guarded", error=str(error))
-        if stop.wait(60):
+        if stop.wait(_WATCH_SECONDS):
             return
 
 
