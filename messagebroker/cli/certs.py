@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +13,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from messagebroker.errors import NotFound
-from messagebroker.ops import certificates, keyring
+from messagebroker.errors import NotFound, Unavailable
+from messagebroker.ops import audit, certificates, keyring, registry
 from messagebroker.ops.ca_folder import Issued
 from messagebroker.ops.certificates import Bundle
 from messagebroker.ops.pki import LEAF_DAYS
 from messagebroker.ops.private_files import write_public
-from messagebroker.settings import load
+from messagebroker.settings import Settings, load
 
 app = typer.Typer()
 
@@ -60,7 +62,10 @@ def issue(
     Example: messagebroker certs issue warehouse-7
     Example: messagebroker certs issue proxy --kind component --domain proxy.example.org
     """
-    _tell(certificates.issue(load(), name, kind, domain or (), days, out))
+    settings = load()
+    bundle = certificates.issue(settings, name, kind, domain or (), days, out)
+    _audit(settings, "certificate.issue", bundle.issued)
+    _tell(bundle)
 
 
 @app.command()
@@ -69,7 +74,10 @@ def renew(name: Name, days: Days = LEAF_DAYS, out: Out = None) -> None:
 
     Example: messagebroker certs renew warehouse-7
     """
-    _tell(certificates.renew(load(), name, days, out))
+    settings = load()
+    bundle = certificates.renew(settings, name, days, out)
+    _audit(settings, "certificate.renew", bundle.issued)
+    _tell(bundle)
 
 
 @app.command()
@@ -89,7 +97,11 @@ def revoke(
         for one in affected:
             typer.echo(f"{one.kind} {one.name}, serial {one.serial}, valid until {one.not_after:%Y-%m-%d}")
         typer.confirm("Revoke for good?", abort=True)
-    number = certificates.revoke(settings, name, reason, serial)
+    try:
+        number = certificates.revoke(settings, name, reason, serial)
+    finally:  # also when it is revoked and the servers could not be told yet
+        for one in affected:
+            _audit(settings, "certificate.revoke", one, reason=reason)
     typer.echo(f"{name} is revoked; policy {number} is published")
 
 
@@ -139,6 +151,13 @@ def crl(
         raise NotFound(f"there is no folder {out.absolute().parent}")
     else:
         write_public(out, pem, overwrite=True)
+
+
+def _audit(settings: Settings, action: str, issued: Issued, **details: str) -> None:
+    """A row where the database answers; the CA's folder knows everything but who it was."""
+    with suppress(Unavailable), registry.session(settings):
+        details = {"holder": f"{issued.kind}:{issued.name}", **details}
+        audit.record(f"cli:{getpass.getuser()}"[:254], action, "certificate", issued.serial, details=details)
 
 
 def _tell(bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -15,8 +16,8 @@ from typer.testing import CliRunner
 from messagebroker.cli.certs import app
 from messagebroker.db import connection, schema
 from messagebroker.db.connection import open_database
-from messagebroker.errors import BrokerError, NotFound, Refused
-from messagebroker.ops import recovery
+from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
+from messagebroker.ops import audit, recovery
 from messagebroker.settings import load
 
 
@@ -137,6 +138,25 @@ def test_revoke_asks_and_tells_the_published_number(environment: Path, redis_url
     assert "client:acme" in run("list", "--all")
     assert "acme is revoked" in run("revoke", "acme", "--yes")
     assert database.is_closed()
+
+
+def test_the_audit_log_says_who_issued_renewed_and_revoked(environment: Path) -> None:
+    run("init-ca")
+    run("issue", "before")  # without a database nothing is written, and nothing is lost: the CA's folder has it
+    open_database(load())
+    schema.upgrade()
+    run("issue", "acme")
+    run("renew", "acme")
+    with pytest.raises(Unavailable, match="is revoked"):  # Redis does not answer
+        run("revoke", "acme", "--reason", "stolen", "--yes")
+    with connection.connected():
+        entries = audit.page(limit=10, newest_first=False)
+    serials = {one["serial"] for one in json.loads(run("show", "acme", "--json"))}
+    done = [entry.action.removeprefix("certificate.") for entry in entries]
+    assert done == ["issue", "renew", "revoke", "revoke"]
+    assert {entry.object_id for entry in entries[:2]} == {entry.object_id for entry in entries[2:]} == serials
+    assert {entry.actor for entry in entries} == {f"cli:{getpass.getuser()}"}
+    assert entries[-1].details == {"holder": "client:acme", "reason": "stolen"}
 
 
 def test_crl_to_standard_output_and_to_a_file(environment: Path, tmp_path: Path) -> None:
