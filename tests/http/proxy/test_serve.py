@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -53,6 +54,19 @@ def test_a_queued_message_is_not_stored_yet_and_a_stored_one_is_opened(running: 
     assert (stored["body"], stored["metadata"], stored["client_id"]) == ("Grüße", {"a": 1}, "acme")
     with running.http(running.client("stranger")) as other:
         assert other.get(f"{running.url('proxy')}/api/v1/messages/{message_id}").status_code == 404
+
+
+def test_500_silent_connections_hold_up_no_sender(running: Installation) -> None:
+    port = int(running.url("proxy").rpartition(":")[2])
+    with ExitStack() as stack:
+        for number in range(500):
+            source = (f"127.0.0.{10 + number // 50}", 0)
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10, source_address=source))
+        for _ in range(10):  # a connection each: handshakes are what silence could hold up
+            began = time.monotonic()
+            with running.http(running.client("acme")) as client:
+                assert client.post(f"{running.url('proxy')}/api/v1/messages", json={"body": "x"}).status_code == 202
+            assert time.monotonic() - began < 2
 
 
 def test_a_stop_answers_what_it_has_taken(running: Installation) -> None:
