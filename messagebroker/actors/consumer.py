@@ -166,7 +166,8 @@ class Consumer(dramatiq.Consumer):
         """Raises DecodeError for what is no call, also for one of a shape that would stop its whole queue for ever."""
         message: dramatiq.Message[Any] = dramatiq.Message.decode(data)
         is_call = (
-            isinstance(message.actor_name, str)
+            message.queue_name == self.queue  # Dramatiq would look for another consumer to tell that it is done
+            and isinstance(message.actor_name, str)
             and isinstance(message.args, tuple)
             and isinstance(message.kwargs, dict)
             and isinstance(message.options, dict)

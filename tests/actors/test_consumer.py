@@ -184,7 +184,8 @@ SHAPE: dict[str, Any] = {
 @pytest.mark.parametrize(
     "wrong",
     [{"args": 5}, {"args": [1]}, {"args": ["text"]}, {"args": [None]}, {"args": {"a": 1}}, {"kwargs": {"a": 1}},
-     {"kwargs": [1]}, {"options": 5}, {"options": [1]}, {"actor_name": 5}, {"actor_name": [5]}, {"more": 1}],
+     {"kwargs": [1]}, {"options": 5}, {"options": [1]}, {"actor_name": 5}, {"actor_name": [5]}, {"more": 1},
+     {"queue_name": "high"}, {"queue_name": 5}],
 )  # fmt: skip
 def test_a_call_of_a_wrong_shape_stops_nobody_else(
     broker: Broker, client: redis_py.Redis, enqueue: Enqueue, wrong: dict[str, Any]
