@@ -29,6 +29,7 @@ from messagebroker.ui.password import Password
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.queues import Queues
 from messagebroker.ui.sessions import Sessions
+from messagebroker.ui.sockets import guard
 
 STATIC = Path(__file__).parent / "static"
 API_SECONDS = 8.0
@@ -76,6 +77,7 @@ def make(portal: Portal) -> ASGIApp:
         storage_secret=None,  # no browser or user storage: nothing about people in files or cookies
         show_welcome_message=False,
     )
+    guard()
     return SecurityHeaders(
         Measured(Gate(CompressedAssets(app), portal.sessions, portal.settings.url_of("portal")), portal.metrics)
     )
