@@ -106,3 +106,12 @@ def test_a_delay_is_refused(broker: Broker) -> None:
     message: dramatiq.Message[None] = dramatiq.Message(queue_name="ops", actor_name="job", args=(), kwargs={}, options={})
     with pytest.raises(ValueError, match="row"):
         broker.enqueue(message, delay=1000)
+
+
+@pytest.mark.parametrize("key", ["messagebroker:normal", "messagebroker:normal.msgs", DEPTH])
+def test_a_key_of_a_wrong_type_refuses_an_enqueueing_whole(client: redis_py.Redis, enqueue: Enqueue, key: str) -> None:
+    """The sender is told that nothing was taken, and sends again."""
+    client.set(key, "x")
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        enqueue([record()])
+    assert [name for name in ("messagebroker:normal", "messagebroker:normal.msgs", DEPTH) if client.exists(name)] == [key]

@@ -1,7 +1,10 @@
 -- enqueue(namespace, queue, id, call, messages, once)
 -- The first write is one that Redis admits above maxmemory, and what follows a write is admitted too: inside a MULTI
 -- (whose queueing Redis refuses when it is full) this either happens whole or not at all.
+-- The two reads come before it: a key of a wrong type is an error here, while nothing is done yet, and not halfway.
 local list = ARGV[1] .. ':' .. ARGV[2]
+redis.call('llen', list)
+redis.call('hget', ARGV[1] .. ':depth', ARGV[2])
 redis.call('hdel', list .. '.msgs', ARGV[3])
 if ARGV[6] ~= '' and not redis.call('set', ARGV[6], '1', 'NX', 'EX', 604800) then
     return 0
