@@ -38,6 +38,6 @@ class Later:
         self._request.reply = reply
         channel = self._channel
         if channel.secure.unsent or len(reply[2]) > _LARGEST_AT_ONCE:
-            channel.server.hand_over(channel)
+            channel.server.add_task(channel)
         else:
             channel.service()

@@ -24,7 +24,6 @@ from messagebroker.http.farewell import Farewell
 from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, group_of, plain_address
 from messagebroker.http.listeners import listen
 from messagebroker.http.memory import relieve
-from messagebroker.http.parser import Parser
 from messagebroker.http.tls import server_context
 from messagebroker.http.waitress_settings import adjustments, environ
 from messagebroker.http.workers import Workers
@@ -53,18 +52,10 @@ class Server:
         role: str,
         settings: Settings,
         threads: int,
-        at_once: Callable[[Parser], bool] | None = None,
         limits: Limits | None = None,
         selector: selectors.BaseSelector | None = None,
     ) -> None:
-        """Binds the port.
-
-        `at_once` names the requests that are cheap and never wait: the I/O thread serves them itself, which saves two
-        changes of thread. `limits` and `selector` are for tests; by default they follow the settings and the system.
-        """
-        self._is_at_once = at_once
-        self._at_once: deque[Channel] = deque()
-        self._io_thread = 0
+        """Binds the port. `limits` and `selector` are for tests; by default they follow the settings and the system."""
         self.application = app
         self.role = role
         self.tls = server_context(settings, role)
@@ -94,7 +85,6 @@ class Server:
 
     def run(self, stop: threading.Event) -> None:
         """Serves until `stop` is set; then finishes what is in hand, and returns."""
-        self._io_thread = threading.get_ident()
         self._workers.start()
         log.info("%s listens on port %d", self.role, self.port)
         try:
@@ -107,14 +97,7 @@ class Server:
     # what channels call
 
     def add_task(self, channel: Channel) -> None:
-        """Has a request of the channel served: in this turn if that is cheap, else by a worker thread."""
-        if self._is_at_once is not None and threading.get_ident() == self._io_thread and self._is_at_once(channel.requests[0]):
-            self._at_once.append(channel)
-        else:
-            self._workers.add(channel)
-
-    def hand_over(self, channel: Channel) -> None:
-        """Has an answer of the channel sent by a worker thread, which may wait for a slow reader."""
+        """Has a request of the channel served, or its answer sent, by a worker thread."""
         self._workers.add(channel)
 
     def ask_attention(self, channel: Channel) -> None:
@@ -156,18 +139,12 @@ class Server:
                 if strangers > HANDSHAKES_AT_ONCE:
                     continue  # it is still ready at the next turn
             self._carefully(self._happened, key.data, events)
-            self._serve_at_once()
         while self._attention:
             self._carefully(self._settle, self._attention.popleft())
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + CHECK_SECONDS
             self._check(now)
-            self._serve_at_once()
-
-    def _serve_at_once(self) -> None:
-        while self._at_once:
-            self._carefully(Channel.service, self._at_once.popleft())
 
     def _carefully(self, action: Callable[..., None], channel: Channel, *arguments: Any) -> None:
         """What one connection makes fail ends that connection, and no other."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from messagebroker.http.parser import Parser
 from messagebroker.http.proxy.app import make
 from messagebroker.http.server import Server
 from messagebroker.settings import Settings
-
-AT_ONCE_BYTES = 16 * 1024
-"""A single message of this size costs some 0.1 ms; a batch costs milliseconds, and others would wait for it."""
 
 SUBMIT_THREADS = 4
 """They never wait for anything but a write to Redis, and one of them at a time; more would fight over the interpreter."""
@@ -26,7 +22,6 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         role="proxy",
         settings=settings,
         threads=min(SUBMIT_THREADS, settings.proxy_threads),
-        at_once=_is_small_submit,
     )
     parts.watcher.start()
     parts.admission.start()
@@ -38,8 +33,3 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         parts.committer.close()
         parts.patience.close()
         parts.lookup.close()
-
-
-def _is_small_submit(request: Parser) -> bool:
-    """What waits (for Redis, for main) is deferred by its resource, so that only the size matters."""
-    return request.command == "POST" and request.content_length <= AT_ONCE_BYTES and not request.chunked
