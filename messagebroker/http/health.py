@@ -61,6 +61,8 @@ class Health:
         warnings = self._warnings() if self._warnings else []
         answer(response, HealthAnswer(role=self._role, version=__version__, warnings=warnings))
 
+    on_head = on_get  # some load balancers ask so
+
 
 class Ready:
     """Readiness. One round of checks serves everybody who asks within a second: the path is open to strangers."""
@@ -84,6 +86,8 @@ class Ready:
             detail = f"not ready: {', '.join(failed)}"
             raise Problem(503, "not-ready", detail, headers={"Retry-After": "1"}, checks=outcome)
         answer(response, ReadyAnswer(checks=outcome))
+
+    on_head = on_get
 
     def _outcome(self) -> dict[str, str]:
         with self._lock:

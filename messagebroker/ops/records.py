@@ -33,7 +33,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     deliver_at: int | None = None
     expires_at: int | None = None
     sender_hash: bytes | None = None  # 16
-    idempotency_key: bytes | None = None  # 20: hash of client and key (16) + item number (4)
+    idempotency_key: bytes | None = None  # 20: hash of client and key (8), item number (4), hash of the content (8)
     correlation_id: str | None = None
     traceparent: str | None = None
 

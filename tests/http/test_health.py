@@ -48,3 +48,9 @@ def test_strangers_cannot_make_the_checks_run_all_day(settings: Settings) -> Non
     for _ in range(50):
         http.simulate_get("/health/ready")
     assert len(asked) <= 2
+
+
+def test_load_balancers_may_ask_with_head(settings: Settings) -> None:
+    http = client(settings, ("redis", lambda: "does not answer"))
+    assert http.simulate_head("/health").status_code == 200
+    assert http.simulate_head("/health/ready").status_code == 503

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ class Intake:
         Args:
             drafts: each an AnyDraft, or the Problem of one that could not be decoded.
             client: whose messages they are, and what it may do.
-            table_key: 16 bytes for the table's unique key and the number of the first item.
+            table_key: 16 bytes that stand for the client and its key, and the number of the first item.
             correlation_id: of the request.
             traceparent: of the request, where it named one.
             may_hold_nul: look into every text for NUL characters.
@@ -114,6 +115,7 @@ class Intake:
                     refuse_nul(draft, _TEXTS)
                 priority = _PRIORITY[draft.priority]
                 message_id = prefix + SUFFIXES[item]
+                plain = _encode((body, sender, metadata, draft.content_type))
                 append(
                     Record(
                         message_id,
@@ -123,11 +125,11 @@ class Intake:
                         accepted_at,
                         size,
                         key_id,
-                        seal(message_id, associated, _encode((body, sender, metadata, draft.content_type))),
+                        seal(message_id, associated, plain),
                         deliver_at,
                         expires_at,
                         None if sender is None else self._sender_hash(sender),
-                        None if table_key is None else table_key[0] + (table_key[1] + item).to_bytes(4, "big"),
+                        None if table_key is None else _table_key(table_key[0], table_key[1] + item, plain, draft),
                         correlation_id,
                         traceparent or draft.traceparent,
                     )
@@ -138,6 +140,16 @@ class Intake:
             except OverflowError:
                 taken.problems[item] = number_out_of_range(draft.metadata)
         return taken
+
+
+def _table_key(base: bytes, number: int, plain: bytes, draft: Any) -> bytes:
+    """What the table's unique key sees of an item: half of `base`, its number, and what it says.
+
+    The content is part of it because the table cannot answer 422: once Redis has forgotten a key, another message under
+    it must be stored, not taken for a copy of the first. Times are left out: one that has passed changes its meaning.
+    """
+    said = f"{draft.topic or ''}\0{draft.priority}\0".encode() + plain
+    return base[:8] + number.to_bytes(4, "big") + blake2b(said, digest_size=8, key=base).digest()
 
 
 def _times(draft: Any, now: int) -> tuple[int | None, int | None]:

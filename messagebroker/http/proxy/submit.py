@@ -66,6 +66,8 @@ class _Submit:
         """Refusals name the field; a 202 goes out only after Redis has acknowledged."""
         environ = request.env
         try:
+            if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+                raise Problem(415, "unsupported-media-type", "send the body as it is, not compressed", field="Content-Encoding")
             client = self._reception.client_of(request.context.peer)
             raw = request.bounded_stream.read()
             found = self._reception.receive(self._read(environ, raw, client), client)

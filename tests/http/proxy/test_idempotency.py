@@ -178,3 +178,17 @@ def test_an_entry_that_cannot_be_read_is_replaced(proxy: Proxy, damage: bytes) -
     again = proxy.submit(MESSAGE, Idempotency_Key="k")
     assert again.status_code == 202
     assert proxy.submit(MESSAGE, Idempotency_Key="k").json == again.json
+
+
+def test_another_message_under_a_key_that_redis_forgot_is_no_copy(proxy: Proxy) -> None:
+    """The table could only drop it, after a 202: so it must have a key of its own there."""
+    proxy.submit(MESSAGE, Idempotency_Key="k")
+    for forgotten in proxy.redis.keys(f"{IDEMPOTENCY}:*"):
+        proxy.redis.delete(forgotten)
+    for other in ({**MESSAGE, "body": "y"}, {**MESSAGE, "topic": "elsewhere"}, {**MESSAGE, "priority": "low"}, MESSAGE):
+        assert proxy.submit(other, Idempotency_Key="k").status_code == 202
+        for forgotten in proxy.redis.keys(f"{IDEMPOTENCY}:*"):
+            proxy.redis.delete(forgotten)
+    keys = [record.idempotency_key for record in sorted(proxy.queued(), key=lambda record: record.id)]
+    assert keys[0] == keys[4]
+    assert len(set(keys)) == 4

@@ -185,3 +185,10 @@ def test_a_client_sends_to_its_topics_only(proxy: Proxy, topic: str, status: int
 @pytest.mark.parametrize("header", ["Idempotency_Key", "X_Correlation_Id"])
 def test_headers_have_limits(proxy: Proxy, header: str) -> None:
     assert problem(proxy.submit({"body": "x"}, **{header: "a" * 300})) == (400, "invalid-header", header.replace("_", "-"))
+
+
+def test_a_compressed_body_is_refused(proxy: Proxy) -> None:
+    answer = proxy.submit({"body": "x"}, Content_Encoding="gzip")
+    assert problem(answer) == (415, "unsupported-media-type", "Content-Encoding")
+    assert proxy.submit({"body": "x"}, Content_Encoding="identity").status_code == 202
+    assert len(proxy.queued()) == 1
