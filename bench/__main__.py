@@ -214,7 +214,7 @@ def main() -> None:
         ("singles end to end / empty POSTs, bare WSGI", result.ratio("single_stored", "empty"), 0.5),
     ]
     report.show(result, ratios)
-    data, picture = report.write(result, options.out)
+    data, picture = report.write(result, ratios, options.out)
     print(f"written: {data} and {picture}")
 
 

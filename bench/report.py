@@ -79,10 +79,7 @@ def show(report: Report, ratios: list[tuple[str, float, float]]) -> None:
     for column in ("what", "median", "lowest", "highest", "unit"):
         table.add_column(column, justify="left" if column in {"what", "unit"} else "right")
     for series in report.series.values():
-        numbers = [
-            f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-            for value in (series.median, min(series.values), max(series.values))
-        ]
+        numbers = [_number(value) for value in (series.median, min(series.values), max(series.values))]
         table.add_row(series.name, *numbers, series.unit)
     console.print(table)
     table = Table(title="Ratios, measured side by side")
@@ -105,9 +102,29 @@ def show(report: Report, ratios: list[tuple[str, float, float]]) -> None:
     console.print(table)
 
 
-def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """JSON and plot; their paths."""
+def markdown(report: Report, ratios: list[tuple[str, float, float]]) -> str:
+    """The tables as docs/performance.md shows them."""
+    lines = [f"{report.date}; {report.machine}.", "", "| what | median | lowest | highest | unit |", "|---|--:|--:|--:|---|"]
+    for series in report.series.values():
+        numbers = " | ".join(_number(value) for value in (series.median, min(series.values), max(series.values)))
+        lines.append(f"| {series.name} | {numbers} | {series.unit} |")
+    lines += ["", "| ratio, round by round | measured | asked for |", "|---|--:|--:|"]
+    lines += [f"| {name} | {measured:.2f} | {target:.2f} |" for name, measured, target in ratios]
+    lines += ["", "| process | idle MB | peak MB | batches: µs a message | singles: µs a message |", "|---|--:|--:|--:|--:|"]
+    for name, facts in report.processes.items():
+        cells = " | ".join(f"{facts[key]:.1f}" if key in facts else "" for key in ("idle", "peak", "batch", "single"))
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def write(report: Report, ratios: list[tuple[str, float, float]], folder: Path) -> tuple[Path, Path]:
+    """JSON, tables in Markdown, and plot; the paths of the first and the last."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{report.date}.md").write_text(markdown(report, ratios), encoding="utf-8")
     data = folder / f"{report.date}.json"
     data.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
     picture = folder / f"{report.date}.png"
