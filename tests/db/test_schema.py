@@ -40,3 +40,20 @@ def test_a_schema_of_a_newer_program_is_refused(database: pw.Database) -> None:
     for refused in (schema.upgrade, schema.require_current):
         with pytest.raises(ConfigurationError, match=r"999_later.*install the newer version"):
             refused()
+
+
+def test_the_migrations_make_what_the_models_expect(database: pw.Database) -> None:
+    """A migration is frozen, the models are not: together they must still say the same."""
+    for model in ALL:
+        expected = {field.column_name: field.null for field in model._meta.sorted_fields}
+        found = {column.name: column.null for column in database.get_columns(model._meta.table_name)}
+        assert found == expected, model
+        wanted = {(tuple(fields), unique) for fields, unique in _indexes(model)}
+        there = {(tuple(index.columns), bool(index.unique)) for index in database.get_indexes(model._meta.table_name)}
+        assert wanted <= there, model
+
+
+def _indexes(model: type[pw.Model]) -> list[tuple[list[str], bool]]:
+    return [
+        ([field.column_name for field in index._expressions], bool(index._unique)) for index in model._meta.fields_to_index()
+    ]
