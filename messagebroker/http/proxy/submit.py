@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar
 
 import falcon
@@ -55,7 +56,7 @@ class SubmitHeaders(msgspec.Struct, rename=_NAMES):
     traceparent: str | None = None
 
 
-class _Submit:
+class _Submit(ABC):
     """What both paths share."""
 
     def __init__(self, reception: Reception, *, max_items: int) -> None:
@@ -107,8 +108,9 @@ class _Submit:
             headers += answer.headers.items()
         return (falcon.HTTP_207 if answer.is_partial else falcon.HTTP_202), headers, answer.body
 
+    @abstractmethod
     def _read(self, environ: dict[str, Any], raw: bytes, client: ClientPolicy) -> Request:
-        raise NotImplementedError
+        """The messages in the body."""
 
     def _batch_limit(self, client: ClientPolicy) -> int:
         return min(client.max_batch or self._max_items, self._max_items)
