@@ -115,3 +115,10 @@ def test_a_key_of_a_wrong_type_refuses_an_enqueueing_whole(client: redis_py.Redi
     with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
         enqueue([record()])
     assert [name for name in ("messagebroker:normal", "messagebroker:normal.msgs", DEPTH) if client.exists(name)] == [key]
+
+
+def test_a_depth_that_is_no_number_refuses_an_enqueueing_whole(client: redis_py.Redis, enqueue: Enqueue) -> None:
+    client.hset(DEPTH, "normal", "x")
+    with pytest.raises(redis_py.ResponseError, match="not an integer"):
+        enqueue([record()])
+    assert client.exists("messagebroker:normal", "messagebroker:normal.msgs") == 0

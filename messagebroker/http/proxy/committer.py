@@ -16,10 +16,11 @@ from typing import Any
 import redis
 import structlog
 
+from messagebroker.db.models import PRIORITIES
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import outage
 from messagebroker.http.proxy.gate import Gate
-from messagebroker.http.proxy.idempotency import Claim, Entry, Idempotency
+from messagebroker.http.proxy.idempotency import Claim, Entry, Idempotency, remember
 from messagebroker.http.proxy.rate import Charge
 from messagebroker.http.proxy.wire import AnswerLost, NotSent, Wire
 from messagebroker.ops.metrics import COMMIT_SECONDS, COMMIT_SIZE
@@ -181,11 +182,9 @@ class Committer:
             keys = {submission.key.id: submission.key for submission in group}
         self._add_calls(pipe, records, keys)
         enqueueing = [command for command, _ in pipe.command_stack]
-        remembering = [
-            ("SET", submission.claim.redis_key, submission.claim.value, "EX", submission.claim.ttl)
-            for submission in group
-            if submission.claim is not None
-        ]
+        claims = [submission.claim for submission in group if submission.claim is not None]
+        queues = {PRIORITIES[record.priority] for record in records} if claims else ()
+        remembering = [remember(queues, claims)] if claims else []
         answers = self._wire.ask([("MULTI",), *enqueueing, *remembering, ("EXEC",)])
         results = answers[-1]
         if not isinstance(results, list):  # refused when it was queued: nothing of it was done

@@ -11,17 +11,33 @@ import hmac
 import itertools
 import os
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.admission import Durability
 from messagebroker.http.proxy.draw import PREFIX_BYTES
-from messagebroker.ops.redis_client import idempotency_key
+from messagebroker.ops.redis_client import NAMESPACE, idempotency_key
 
 CLAIM_MILLISECONDS = 30_000
 _BATCH_ITEM = re.compile(r"(.+)#(0|[1-9][0-9]{0,4})")  # only as a batch counts: `k#1` and `k#01` are two keys
 _PURPOSE = b"messagebroker idempotency 1"
+
+REMEMBER = """
+for queue in string.gmatch(ARGV[2], '[^,]+') do
+    redis.call('llen', ARGV[1] .. ':' .. queue)
+    redis.call('hlen', ARGV[1] .. ':' .. queue .. '.msgs')
+    redis.call('hincrby', ARGV[1] .. ':depth', queue, 0)
+end
+for i = 3, #ARGV, 3 do
+    redis.call('set', ARGV[i], ARGV[i + 1], 'EX', ARGV[i + 2])
+end
+return 1
+"""
+"""A MULTI goes on after an error, and an answer must not be kept when its messages were not enqueued: on what makes
+`enqueue` fail (keys of a wrong type), this fails too, before it keeps anything."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -99,6 +115,12 @@ class Idempotency:
 
     def _hash(self, purpose: bytes, client: str, key: str) -> bytes:
         return hmac.digest(self._secret, b"%s\0%s\0%s" % (purpose, client.encode(), key.encode()), "sha256")[:16]
+
+
+def remember(queues: Iterable[str], claims: list[Claim]) -> list[Any]:
+    """The command, for the MULTI that enqueues to these queues, which puts the answers in place of the claims."""
+    kept = [part for claim in claims for part in (claim.redis_key, claim.value, claim.ttl)]
+    return ["EVAL", REMEMBER, 0, NAMESPACE, ",".join(queues), *kept]
 
 
 def first_answer(value: bytes, claim: Claim) -> Entry | None:

@@ -14,7 +14,8 @@ import pytest
 from support.proxy import Proxy, problem
 
 from messagebroker.http.proxy.idempotency import Entry, Idempotency
-from messagebroker.ops.redis_client import IDEMPOTENCY, connect
+from messagebroker.http.proxy.wire import AnswerLost
+from messagebroker.ops.redis_client import DEPTH, IDEMPOTENCY, connect
 from messagebroker.settings import load
 
 MESSAGE = {"body": "x", "topic": "t", "sender": "s"}
@@ -192,3 +193,24 @@ def test_another_message_under_a_key_that_redis_forgot_is_no_copy(proxy: Proxy) 
     keys = [record.idempotency_key for record in sorted(proxy.queued(), key=lambda record: record.id)]
     assert keys[0] == keys[4]
     assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("key", ["messagebroker:normal", "messagebroker:normal.msgs", DEPTH])
+def test_no_answer_is_kept_for_what_was_not_enqueued(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A damaged queue, and an answer that gets lost: the repetition must not be told that its message waits."""
+    wire: Any = proxy.parts.committer._wire
+    ask = wire.ask
+
+    def lose(commands: Any) -> Any:
+        answers = ask(commands)
+        if commands[0] == ("MULTI",):
+            raise AnswerLost
+        return answers
+
+    proxy.redis.set(key, "x")
+    with monkeypatch.context() as lossy:
+        lossy.setattr(wire, "ask", lose)
+        assert proxy.submit(MESSAGE, Idempotency_Key="k").json["outcome"] == "unknown"
+    proxy.redis.delete(key)
+    again = proxy.submit(MESSAGE, Idempotency_Key="k")
+    assert (again.status_code, len(proxy.queued())) == (202, 1)
