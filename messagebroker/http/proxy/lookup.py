@@ -80,7 +80,7 @@ class Lookup:
                 if answer.status_code == 200:
                     return str(answer.json()["status"])
                 pause = min(pause * 2, _LONGEST_PAUSE)
-        except Problem:
+        except (Problem, ValueError, KeyError, TypeError, RuntimeError):  # no answer of main's, or no client any more
             return None  # the message is accepted all the same: a 202 says so
         return None
 

@@ -97,6 +97,8 @@ def test_prefer_wait_answers_202_when_the_time_is_up_or_main_is_down(proxy: Prox
     answer = proxy.submit({"body": "x"}, Prefer='respond-async, wait="1"')
     assert answer.status_code == 202
     assert 0.5 < time.monotonic() - began < 1.5
+    main["answer"] = lambda request: httpx.Response(200, text="not what main says")
+    assert proxy.submit({"body": "x"}, Prefer="wait=9").status_code == 202
     main["answer"] = lambda request: httpx.Response(500)
     proxy.parts.lookup._main = broken  # type: ignore[method-assign]
     assert proxy.submit({"body": "x"}, Prefer="wait=9").status_code == 202
