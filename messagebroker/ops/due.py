@@ -54,7 +54,7 @@ def _release(condition: pw.Expression, order: pw.Field) -> dict[str, int]:
     if not moves:
         return {}
     with writing():
-        return _move(moves)
+        return _move(moves, condition)
 
 
 def _next(status: str, is_over: bool) -> str:
@@ -63,11 +63,14 @@ def _next(status: str, is_over: bool) -> str:
     return "pending" if status == "processing" else "delivered"
 
 
-def _move(moves: Moves) -> dict[str, int]:
-    """Each row once, whoever else tries: only the one that still finds the old status moves it."""
+def _move(moves: Moves, condition: pw.Expression) -> dict[str, int]:
+    """Each row once, whoever else tries: only the one that still finds it in its old status, and still due, moves it.
+
+    The status alone would not do: another poller may have moved it on and a worker taken it up again, with a new lease.
+    """
     moved: dict[str, int] = {}
     for (old, new), ids in sorted(moves.items()):
-        still_old = (Message.id << sorted(ids)) & (Message.status == old)
+        still_old = (Message.id << sorted(ids)) & (Message.status == old) & condition
         number = int(Message.update(status=new, due_at=None).where(still_old).execute())
         if number:
             moved[new] = moved.get(new, 0) + number

@@ -14,6 +14,7 @@ from messagebroker.db.bulk import insert, literals
 from messagebroker.db.connection import error_number, is_mysql
 from messagebroker.db.models import DataKey, Message, MessageAlias
 from messagebroker.db.writing import writing
+from messagebroker.errors import Unavailable
 from messagebroker.ops.clock import from_micros, micros
 from messagebroker.ops.records import Record, SealedKey
 
@@ -55,6 +56,14 @@ def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: dateti
         peewee.DataError, peewee.IntegrityError: the database refuses one of the rows. Nothing is stored.
     """
     moment = micros(now)
+    try:
+        return _stored(records, keys, moment)
+    except Unavailable:
+        _known_keys.clear()  # what answers next may be a replica that had not got them yet, or a backup
+        raise
+
+
+def _stored(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
     try:
         with writing():
             _write_keys(records, keys, moment)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import peewee as pw
 import pytest
@@ -64,6 +65,20 @@ def test_an_expired_lease_makes_a_message_pending_again() -> None:
     put(1, status="processing", due_at=ago(-60))
     assert release_due() == {"pending": 1}
     assert statuses() == {"pending": 1, "processing": 1}
+
+
+def test_a_lease_that_was_taken_anew_meanwhile_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the move another poller released it, and a worker took it up again."""
+    ids = put(1, status="processing", due_at=ago(1))
+    move = due._move
+
+    def late(*arguments: Any) -> dict[str, int]:
+        Message.update(due_at=ago(-60)).where(Message.id << ids).execute()
+        return move(*arguments)
+
+    monkeypatch.setattr(due, "_move", late)
+    assert release_due() == {}
+    assert statuses() == {"processing": 1}
 
 
 def test_a_pending_message_that_was_left_behind_is_processed_again() -> None:

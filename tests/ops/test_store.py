@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NoReturn
 
 import peewee as pw
 import pytest
 from support.records import KEY, KEYS, record, records
 
 from messagebroker.db.models import DataKey, Message, MessageAlias
+from messagebroker.errors import Unavailable
 from messagebroker.ops import clock
 from messagebroker.ops import store as storing
 from messagebroker.ops.store import store
@@ -127,6 +129,22 @@ def test_a_key_whose_row_was_rolled_back_is_written_again() -> None:
         store([record(id=b"short")], KEYS, now=clock.now())
     store([record()], KEYS, now=clock.now())
     assert DataKey.select().count() == 1
+
+
+def test_after_an_outage_data_keys_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers then may be a replica that had not got them: without its key a message can never be opened."""
+    store([record()], KEYS, now=clock.now())
+    with monkeypatch.context() as outage:
+        outage.setattr(storing, "writing", _gone)
+        with pytest.raises(Unavailable):
+            store([record()], KEYS, now=clock.now())
+    DataKey.delete().execute()
+    store([record()], KEYS, now=clock.now())
+    assert DataKey.select().count() == 1
+
+
+def _gone() -> NoReturn:
+    raise Unavailable("the database does not answer")
 
 
 def test_a_large_list_takes_several_statements_and_one_transaction() -> None:
