@@ -98,9 +98,8 @@ def is_binary(environ: dict[str, Any]) -> bool:
 
 def binary(environ: dict[str, Any], body: bytes, content_type: str | None) -> Draft:
     """One event in the binary mode."""
-    attributes = {
-        key[8:].lower(): _header_text(key, value) for key, value in environ.items() if key.startswith("HTTP_CE_") and value
-    }
+    sent = sorted((key, value) for key, value in environ.items() if key.startswith("HTTP_CE_") and value)
+    attributes = {key[8:].lower(): _header_text(key, value) for key, value in sent}  # in an order that no balancer changes
     for name in attributes:
         if name in _DATA or not _name.fullmatch(name):
             raise invalid(f"ce-{name}", "no name of an attribute: lower-case letters and digits")

@@ -214,3 +214,13 @@ def test_no_answer_is_kept_for_what_was_not_enqueued(proxy: Proxy, monkeypatch: 
     proxy.redis.delete(key)
     again = proxy.submit(MESSAGE, Idempotency_Key="k")
     assert (again.status_code, len(proxy.queued())) == (202, 1)
+
+
+def test_the_order_of_an_events_headers_makes_no_other_message(proxy: Proxy) -> None:
+    """To the table either; Redis has forgotten the key."""
+    event = {"ce_specversion": "1.0", "ce_id": "1", "ce_type": "t", "ce_source": "s", "Idempotency_Key": "k"}
+    for headers in (event, dict(reversed(event.items()))):
+        proxy.post("/api/v1/messages", b"x", content_type="text/plain", **headers)
+        proxy.redis.delete(*proxy.redis.keys(f"{IDEMPOTENCY}:*"))
+    first, second = proxy.queued()
+    assert first.idempotency_key == second.idempotency_key
