@@ -58,6 +58,8 @@ def queries() -> set[Any]:
     return {found.query for found in gc.get_objects() if isinstance(found, Operation) and found.query is not None}
 
 
+QUERIES = queries()
+"""Found at import, like the fields: what a test freezes (`gc.freeze`) is not found any more."""
 FIELDS = [
     (kind, field.encode_name, found) for kind in ours() for field in fields(kind) for found in patterns(field.type, set())
 ]
@@ -69,7 +71,7 @@ def test_patterns_are_found() -> None:
 
 @pytest.mark.parametrize(("kind", "name", "pattern"), FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name, _ in FIELDS])
 def test_a_name_with_a_line_end_is_refused(kind: Any, name: str, pattern: str) -> None:
-    assert kind in queries(), "only `read_query` refuses line ends: check the pattern in Python, with fullmatch"
+    assert kind in QUERIES, "only `read_query` refuses line ends: check the pattern in Python, with fullmatch"
     good = GOOD[pattern]
     assert getattr(query(kind, name, good), name) == good
     for wrong in (good + "\n", "\n" + good, good + "\r\n", good + "\n" + good):
