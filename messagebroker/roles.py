@@ -19,15 +19,38 @@ class Role:
     needs: tuple[str, ...]  # roles and servers that start before
     log_file: str  # inside LOG_FILE_PATH
     stop_seconds: int  # how long a stop may take before it is forced
+    folder: str  # its home, inside the installation's root: DATA_DIR of its process
+    variables: tuple[str, ...]  # of SECRET_VARIABLES, those that its home's .env holds
+    files: tuple[str, ...]  # of SECRET_FILES, those that its home holds
+    has_certificate: bool = True  # `component:NAME`, with its key and ca.crt
 
     @property
     def command(self) -> tuple[str, ...]:
         """The words after the program's name that start this role."""
         return ("run", self.name)
 
+    @property
+    def account(self) -> str:
+        """The account that runs it where services have POSIX accounts; on Windows it is `NT SERVICE\\` and `service`."""
+        return f"messagebroker-{self.name}"
+
 
 SERVERS = ("mysql", "redis")
 """What must run before any role, in start order."""
+
+SECRET_VARIABLES = ("DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET")
+"""Settings that are in no file which every role can read."""
+
+SECRET_FILES = ("ca", "secrets/encryption.key", "secrets/sender.key", "secrets/recovery.pub")
+"""What main's home holds beside settings and certificates, as it is called there."""
+
+RESTART_SECONDS = (5, 30, 60)
+"""A role that fell is started again after these delays; the last one goes on. The same in every home."""
+
+GROUP = "messagebroker"
+"""The group of all roles' POSIX accounts."""
+
+_REDIS = ("REDIS_URL", "REDIS_PASSWORD")
 
 ROLES: tuple[Role, ...] = (
     Role(
@@ -41,6 +64,9 @@ ROLES: tuple[Role, ...] = (
         needs=("mysql", "redis"),
         log_file="main_server.log",
         stop_seconds=15,
+        folder="main_server",
+        variables=SECRET_VARIABLES,
+        files=SECRET_FILES,
     ),
     Role(
         name="proxy",
@@ -53,6 +79,9 @@ ROLES: tuple[Role, ...] = (
         needs=("redis", "main"),
         log_file="proxy.log",
         stop_seconds=15,
+        folder="proxy",
+        variables=_REDIS,
+        files=("secrets/sender.key",),
     ),
     Role(
         name="worker",
@@ -65,6 +94,9 @@ ROLES: tuple[Role, ...] = (
         needs=("mysql", "redis", "scheduler"),
         log_file="worker.log",
         stop_seconds=60,
+        folder="worker",
+        variables=("DATABASE_URL", *_REDIS),
+        files=("secrets/encryption.key",),
     ),
     Role(
         name="scheduler",
@@ -77,6 +109,10 @@ ROLES: tuple[Role, ...] = (
         needs=("mysql", "redis"),
         log_file="scheduler.log",
         stop_seconds=15,
+        folder="scheduler",
+        variables=("DATABASE_URL", *_REDIS),
+        files=(),
+        has_certificate=False,
     ),
     Role(
         name="portal",
@@ -89,6 +125,9 @@ ROLES: tuple[Role, ...] = (
         needs=("main",),
         log_file="portal.log",
         stop_seconds=15,
+        folder="portal",
+        variables=(),
+        files=(),
     ),
 )
 """In the order in which operators read about them and `up` starts them; stop order is the reverse."""
