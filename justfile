@@ -57,3 +57,4 @@ lock:
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -o requirements-dev.lock
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group build -o requirements-build.lock
+    "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group image -o requirements-image.lock
