@@ -12,6 +12,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("messagebroker.cli.up:up", "Start the whole system here; the first time, set everything up."),
     "smoke": ("messagebroker.cli.smoke:smoke", "Check a running installation from outside, with a message."),
     "doctor": ("messagebroker.cli.doctor:doctor", "Find what is misconfigured, and say what to do."),
+    "setup": (
+        "messagebroker.cli.setup:app",
+        "Make or heal an installation: secrets, certificates, database, homes of the roles.",
+    ),
+    "health": (
+        "messagebroker.cli.health:health",
+        "Whether roles on this machine are ready; what is missing when they are not.",
+    ),
     "run": ("messagebroker.cli.run:run", "Run one role: main, proxy, worker, scheduler or portal."),
     "db": ("messagebroker.cli.db:app", "The database's schema."),
     "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
@@ -47,7 +55,9 @@ def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
     logs.for_commands()
     module, _, attribute = place.partition(":")
     found: Any = getattr(import_module(module), attribute)
-    if isinstance(found, typer.Typer):
+    if isinstance(found, typer.Typer) and found.info.invoke_without_command is True:
+        root.add_typer(found, name=name)  # a command that has others below it: `setup`, `setup servers`
+    elif isinstance(found, typer.Typer):
         root.add_typer(found, name=name, help=summary, no_args_is_help=True)
     else:
         command: Callable[..., Any] = found

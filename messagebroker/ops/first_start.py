@@ -5,6 +5,7 @@ Every step looks first and makes only what is missing, so that it may be repeate
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,15 +36,29 @@ class Made:
 
 def set_up(settings: Settings) -> Made:
     """Everything, on the database that the settings name; Redis need not run."""
+    recovery_key = secret_files(settings)
+    return Made(admin_password=database(settings), recovery_key=recovery_key)
+
+
+def secret_files(settings: Settings, domains: Collection[str] = ()) -> str | None:
+    """What needs no server: folders, secrets, the CA, certificates of components (good for `domains` too) and of a client.
+
+    Returns the recovery key when it was made now.
+    """
     folders(settings)
     recovery_key = keyring.first_secrets(settings)
-    certificate_authority(settings)
+    certificate_authority(settings, domains)
+    return recovery_key
+
+
+def database(settings: Settings) -> str | None:
+    """The schema, what the CA's folder knows, the first admin; their one-time password when they were made now."""
     open_database(settings)
     schema.upgrade()
     certificates.register_issued(settings)
     password = first_admin()
     client(settings, DEMO)
-    return Made(admin_password=password, recovery_key=recovery_key)
+    return password
 
 
 def folders(settings: Settings) -> None:
@@ -67,13 +82,13 @@ def environment_file(settings: Settings) -> Settings:
     return load(data_dir=settings.data_dir)
 
 
-def certificate_authority(settings: Settings) -> None:
+def certificate_authority(settings: Settings, domains: Collection[str] = ()) -> None:
     """The CA and one certificate for each component."""
     if not (settings.path(settings.ca_dir) / "ca.crt").exists():
         certificates.init_ca(settings)
     for name in COMPONENTS:
         if not (settings.path(settings.certs_dir) / f"{name}.crt").exists():
-            certificates.issue(settings, name, kind="component")
+            certificates.issue(settings, name, kind="component", domains=domains)
 
 
 def first_admin() -> str | None:

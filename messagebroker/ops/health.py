@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import peewee as pw
 
-from messagebroker.db.connection import connected
+from messagebroker.db.connection import connected, database, open_database
 from messagebroker.db.models import Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import clock
@@ -41,7 +41,7 @@ def check(settings: Settings, name: str, *, pid: int | None = None) -> Health:
     """Asks a role on this machine whether it is ready; a role without a port by its heartbeat (of process `pid` when given)."""
     role = BY_NAME[name]
     if role.health is None:
-        return _by_heartbeat(name, pid)
+        return _by_heartbeat(settings, name, pid)
     return _by_http(settings, address_of(settings, role), f"{role.health}/ready")
 
 
@@ -65,11 +65,13 @@ def _by_http(settings: Settings, address: str, path: str) -> Health:
     return Health(answer.status == 200, f"{address}{path}: {answer.status} {text}")
 
 
-def _by_heartbeat(name: str, pid: int | None) -> Health:
+def _by_heartbeat(settings: Settings, name: str, pid: int | None) -> Health:
     fresh = (Heartbeat.role == name) & (Heartbeat.seen_at > clock.now() - HEARTBEAT_FRESH)
     if pid is not None:
         fresh &= Heartbeat.pid == pid
     try:
+        if database.obj is None:
+            open_database(settings)
         with connected():
             alive = Heartbeat.select().where(fresh).exists()
     except (BrokerError, pw.PeeweeException) as error:
