@@ -13,7 +13,8 @@ import redis as redis_py
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
 
-from support.servers import MariaDB, Redis
+from support.mysql import MySQL
+from support.servers import MariaDB, Redis, SqlServer
 from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 - pytest finds its hooks here
 
 from messagebroker.db import schema
@@ -33,6 +34,19 @@ def mariadb_server() -> Iterator[MariaDB]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MySQL]:
+    with MySQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def sql_server(request: pytest.FixtureRequest) -> SqlServer:
+    """For what both servers must do: MariaDB in the tier `databases`, MySQL in the tier `mysql`."""
+    server: SqlServer = request.getfixturevalue(f"{request.param}_server")
+    return server
+
+
 @pytest.fixture
 def redis_url(redis_server: Redis) -> Iterator[str]:
     """The session's Redis, emptied."""
@@ -47,17 +61,17 @@ def settings(tmp_path: Path) -> Settings:
     return load({}, data_dir=tmp_path, environment="test")
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", "mariadb", "mysql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pw.Database]:
-    """An upgraded, empty database, once on SQLite and once on MariaDB."""
+    """An upgraded, empty database: on SQLite in the quick tier, on MariaDB and MySQL in theirs."""
     overrides = {}
-    if request.param == "mariadb":
-        server: MariaDB = request.getfixturevalue("mariadb_server")
+    if request.param != "sqlite":
+        server: SqlServer = request.getfixturevalue(f"{request.param}_server")
         overrides["database_url"] = server.fresh(uuid.uuid4().hex[:12])
     opened = open_database(load({}, data_dir=tmp_path, environment="test", **overrides))
     schema.upgrade()
     yield opened
     if not opened.is_closed():
         opened.close()
-    if request.param == "mariadb":
+    if request.param != "sqlite":
         opened.close_all()

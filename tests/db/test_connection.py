@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import peewee as pw
 import pytest
-from support.servers import MariaDB
+from support.servers import SqlServer
 
 from messagebroker.db.connection import connected, error_number, is_outage, open_database
 from messagebroker.db.connection import database as bound
@@ -55,8 +55,8 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
             pass
 
 
-def test_a_process_holds_no_more_connections_than_its_pool(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = mariadb_server.fresh("pool")
+def test_a_process_holds_no_more_connections_than_its_pool(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh("pool")
     opened: Any = open_database(load({}, data_dir=tmp_path, database_url=url, database_pool_size=2))
     opened._wait_timeout = 0.2
     both_hold, may_go = threading.Barrier(3), threading.Event()
@@ -84,15 +84,11 @@ def test_a_process_holds_no_more_connections_than_its_pool(mariadb_server: Maria
 
 @pytest.mark.parametrize("password", ["grün", "пароль", "日本語 🙂", "plain"])
 def test_passwords_in_any_script_are_sent_as_the_server_hashed_them(
-    mariadb_server: MariaDB, tmp_path: Path, password: str
+    sql_server: SqlServer, tmp_path: Path, password: str
 ) -> None:
-    mariadb_server.fresh("scripts")
-    mariadb_server.execute(
-        f"CREATE OR REPLACE USER scripts@'127.0.0.1' IDENTIFIED BY '{password}'",
-        "GRANT ALL ON message_system_scripts.* TO scripts@'127.0.0.1'",
-    )
+    right = sql_server.fresh_user("scripts", password)
     for given in (password, password + "x"):
-        url = f"mysql://scripts:{quote(given)}@127.0.0.1:{mariadb_server.port}/message_system_scripts"
+        url = right.replace(quote(password, safe=""), quote(given, safe=""))
         opened = open_database(load({}, data_dir=tmp_path, environment="test", database_url=url))
         if given == password:
             with connected():

@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 from support.installed import Installed, forget_written_keys
-from support.servers import MariaDB
+from support.servers import SqlServer
 
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
@@ -39,10 +39,10 @@ WHERE table_schema = "message_system"
 
 
 @pytest.fixture
-def installed(mariadb_server: MariaDB, tmp_path: Path) -> Iterator[Installed]:
+def installed(sql_server: SqlServer, tmp_path: Path) -> Iterator[Installed]:
     """In the database `message_system` itself, as the runbooks name it."""
-    mariadb_server.execute("DROP DATABASE IF EXISTS message_system", "CREATE DATABASE message_system CHARACTER SET utf8mb4")
-    url = mariadb_server.url()
+    sql_server.execute("DROP DATABASE IF EXISTS message_system", "CREATE DATABASE message_system CHARACTER SET utf8mb4")
+    url = sql_server.url()
     opened = open_database(load({}, data_dir=tmp_path, environment="test", database_url=url))
     schema.upgrade()
     forget_written_keys()
@@ -52,12 +52,10 @@ def installed(mariadb_server: MariaDB, tmp_path: Path) -> Iterator[Installed]:
 
 
 @pytest.fixture
-def shell(installed: Installed, mariadb_server: MariaDB) -> Iterator[Any]:
+def shell(installed: Installed, sql_server: SqlServer) -> Iterator[Any]:
     """`mysql -u systemuser -p message_system`: a session with the server's own settings, not with ours."""
     with closing(
-        pymysql.connect(
-            host="127.0.0.1", port=mariadb_server.port, user="systemuser", password="test", database="message_system"
-        )
+        pymysql.connect(host="127.0.0.1", port=sql_server.port, user="systemuser", password="test", database="message_system")
     ) as connection:
         connection.autocommit(True)
         yield lambda statement: _rows(connection, statement)

@@ -5,7 +5,7 @@ from pathlib import Path
 import peewee as pw
 import pytest
 from support.installed import quiet, url_of
-from support.servers import MariaDB, free_port
+from support.servers import SqlServer, free_port
 
 from messagebroker.db import connection
 from messagebroker.ops import clock, doctor_database, doctor_machine, dump_tools
@@ -50,72 +50,67 @@ def test_no_server(tmp_path: Path) -> None:
     assert "DATABASE_URL" in found[0].fix
 
 
-def test_a_wrong_password(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    found = bad(mariadb_server.url().replace(":test@", ":wrong@"), tmp_path)
+def test_a_wrong_password(sql_server: SqlServer, tmp_path: Path) -> None:
+    found = bad(sql_server.url().replace(":test@", ":wrong@"), tmp_path)
     assert [finding.level for finding in found] == ["error"]
     assert "right user and password" in found[0].fix
 
 
-def test_a_database_that_does_not_exist(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    found = bad(mariadb_server.url("message_system_nowhere"), tmp_path)
+def test_a_database_that_does_not_exist(sql_server: SqlServer, tmp_path: Path) -> None:
+    found = bad(sql_server.url("message_system_nowhere"), tmp_path)
     assert "CREATE DATABASE `message_system_nowhere` CHARACTER SET utf8mb4" in found[0].fix
 
 
-def test_rights_that_are_missing_are_named(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    mariadb_server.fresh("weak")
-    mariadb_server.execute(
-        "ALTER DATABASE message_system_weak CHARACTER SET utf8mb4",
-        "CREATE OR REPLACE USER weak@'127.0.0.1' IDENTIFIED BY 'weak'",
-        "GRANT SELECT, INSERT, UPDATE, CREATE, INDEX, REFERENCES, ALTER, DROP ON message_system_weak.* TO weak@'127.0.0.1'",
-    )
-    url = f"mysql://weak:weak@127.0.0.1:{mariadb_server.port}/message_system_weak"
+def test_rights_that_are_missing_are_named(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh_user("weak", "weak", "SELECT, INSERT, UPDATE, CREATE, INDEX, REFERENCES, ALTER, DROP")
+    sql_server.execute("ALTER DATABASE message_system_weak CHARACTER SET utf8mb4")
     found = [finding for finding in bad(url, tmp_path) if "lacks DELETE" in finding.text]
     assert found[0].fix == "GRANT DELETE ON `message_system_weak`.* TO this user"
-    mariadb_server.execute("GRANT DELETE ON message_system_weak.* TO weak@'127.0.0.1'")
+    sql_server.execute("GRANT DELETE ON message_system_weak.* TO weak@'127.0.0.1'")
     assert ["which backups need" in finding.text for finding in bad(url, tmp_path)] == [True, False]  # and the schema
-    mariadb_server.execute("GRANT LOCK TABLES, TRIGGER, EVENT ON message_system_weak.* TO weak@'127.0.0.1'")
+    sql_server.execute("GRANT LOCK TABLES, TRIGGER, EVENT ON message_system_weak.* TO weak@'127.0.0.1'")
     assert [finding.text for finding in bad(url, tmp_path)] == ["the database is empty"]
 
 
-def test_another_character_set(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = mariadb_server.fresh("latin")
-    mariadb_server.execute("ALTER DATABASE message_system_latin CHARACTER SET latin1")
+def test_another_character_set(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh("latin")
+    sql_server.execute("ALTER DATABASE message_system_latin CHARACTER SET latin1")
     found = [finding for finding in bad(url, tmp_path) if "character set" in finding.text]
     assert [finding.level for finding in found] == ["warning"]
-    mariadb_server.execute("CREATE TABLE message_system_latin.odd (a VARCHAR(9)) CHARACTER SET latin1")
+    sql_server.execute("CREATE TABLE message_system_latin.odd (a VARCHAR(9)) CHARACTER SET latin1")
     found = [finding for finding in bad(url, tmp_path) if "utf8mb4" in finding.text]
     assert [(finding.level, finding.text) for finding in found] == [("error", "not utf8mb4: odd")]
 
 
-def test_pools_that_ask_for_more_connections_than_there_are(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = mariadb_server.fresh("pools")
+def test_pools_that_ask_for_more_connections_than_there_are(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh("pools")
     found = [finding for finding in bad(url, tmp_path, database_pool_size=70) if "connections" in finding.text]
     assert "max_connections = 220" in found[0].fix
     assert not [finding for finding in bad(url, tmp_path, database_pool_size=60) if "connections" in finding.text]
 
 
-def test_less_durability_than_promised(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = mariadb_server.fresh("durable")
-    mariadb_server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+def test_less_durability_than_promised(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh("durable")
+    sql_server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
     try:
         fixes = [finding.fix for finding in bad(url, tmp_path)]
     finally:
-        mariadb_server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+        sql_server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     assert any("`innodb_flush_log_at_trx_commit = 1`" in fix for fix in fixes)
 
 
-def test_a_small_packet(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = mariadb_server.fresh("packet")
-    mariadb_server.execute("SET GLOBAL max_allowed_packet = 1048576")
+def test_a_small_packet(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = sql_server.fresh("packet")
+    sql_server.execute("SET GLOBAL max_allowed_packet = 1048576")
     try:
         fixes = [finding.fix for finding in bad(url, tmp_path)]
     finally:
-        mariadb_server.execute("SET GLOBAL max_allowed_packet = 16777216")
+        sql_server.execute("SET GLOBAL max_allowed_packet = 16777216")
     assert any("max_allowed_packet" in fix for fix in fixes)
 
 
-def test_no_dump_program(mariadb_server: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = mariadb_server.fresh("tools")
+def test_no_dump_program(sql_server: SqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = sql_server.fresh("tools")
     monkeypatch.setenv("PATH", "")
     found = [finding.text for finding in bad(url, tmp_path) if "do not work" in finding.text]
     assert [text.split()[0] for text in found] == ["backups", "restores"]
@@ -125,13 +120,13 @@ def test_no_dump_program(mariadb_server: MariaDB, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (-3, "warning"), (7, "error")])
 def test_the_clock_against_the_database(
-    mariadb_server: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float, level: str
+    sql_server: SqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float, level: str
 ) -> None:
     from datetime import timedelta
 
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=ahead))
-    settings = quiet(tmp_path, database_url=mariadb_server.url(), redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    settings = quiet(tmp_path, database_url=sql_server.url(), redis_url=f"redis://127.0.0.1:{free_port()}/0")
     assert [finding.level for finding in doctor_machine.clocks(settings)] == [level]
     opened = connection.database.obj
     assert isinstance(opened, connection.MySQL)

@@ -11,7 +11,7 @@ import peewee as pw
 import psutil
 import pytest
 from support.installed import Installed, forget_written_keys, url_of
-from support.servers import MariaDB
+from support.servers import SqlServer
 
 from messagebroker.db import inspection, schema
 from messagebroker.db.connection import open_database
@@ -24,17 +24,9 @@ PASSWORD = "pass word#';\"\\%$xß日"
 
 
 @pytest.fixture
-def odd_password(mariadb_server: MariaDB, tmp_path: Path) -> Iterator[Settings]:
+def odd_password(sql_server: SqlServer, tmp_path: Path) -> Iterator[Settings]:
     """A user whose password needs quoting everywhere."""
-    from urllib.parse import quote
-
-    quoted = PASSWORD.replace("\\", "\\\\").replace("'", "''")
-    mariadb_server.fresh("odd")
-    mariadb_server.execute(
-        f"CREATE OR REPLACE USER odd@'127.0.0.1' IDENTIFIED BY '{quoted}'",
-        "GRANT ALL ON message_system_odd.* TO odd@'127.0.0.1'",
-    )
-    url = f"mysql+pymysql://odd:{quote(PASSWORD, safe='')}@127.0.0.1:{mariadb_server.port}/message_system_odd"
+    url = sql_server.fresh_user("odd", PASSWORD)
     settings = load({}, data_dir=tmp_path, environment="test", database_url=url)
     opened = open_database(settings)
     schema.upgrade()
@@ -126,8 +118,8 @@ def test_rows_are_counted_in_every_way_in_which_dumps_are_written() -> None:
     assert counter.last.startswith(b"-- Dump completed")
 
 
-def test_a_refused_dump_says_what_the_program_said(mariadb_server: MariaDB, tmp_path: Path) -> None:
-    url = f"mysql://systemuser:wrong@127.0.0.1:{mariadb_server.port}/message_system"
+def test_a_refused_dump_says_what_the_program_said(sql_server: SqlServer, tmp_path: Path) -> None:
+    url = f"mysql://systemuser:wrong@127.0.0.1:{sql_server.port}/message_system"
     settings = load({}, data_dir=tmp_path, environment="test", database_url=url)
     with pytest.raises(Unavailable, match="Access denied for user 'systemuser'") as caught:
         dump.write(settings, io.BytesIO(), scratch=tmp_path)

@@ -8,9 +8,9 @@ from typing import Any
 
 import peewee as pw
 import pytest
-from support.servers import MariaDB
+from support.servers import SqlServer
 
-from messagebroker.db import schema
+from messagebroker.db import inspection, schema
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Message
 from messagebroker.ops import clock, cursors, ids, messages
@@ -32,9 +32,9 @@ def row(number: int, began: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def deep_table(mariadb_server: MariaDB, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+def deep_table(sql_server: SqlServer, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     settings: Settings = load(
-        {}, data_dir=tmp_path_factory.mktemp("deep"), environment="test", database_url=mariadb_server.fresh("deep")
+        {}, data_dir=tmp_path_factory.mktemp("deep"), environment="test", database_url=sql_server.fresh("deep")
     )
     open_database(settings)
     schema.upgrade()
@@ -66,6 +66,17 @@ def handler_reads() -> int:
     return sum(int(value) for name, value in counted if name != "Handler_read_rnd_next")  # SHOW counts there itself
 
 
+def explain() -> str:
+    """As a table: MySQL 9 draws a tree unless asked, and MariaDB does not know how to be asked."""
+    return "EXPLAIN" if "MariaDB" in inspection.server() else "EXPLAIN FORMAT=TRADITIONAL"
+
+
+def rows_by_name(sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
+    found = Message._meta.database.execute_sql(sql, parameters)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize(
     ("which", "index"),
@@ -90,11 +101,10 @@ def test_a_page_in_the_middle_is_found_by_an_index_and_not_sorted(
     filters = Filters(cursor=cursor, newest_first=newest_first, limit=50, **which)
     sql, parameters = id_query(filters).sql()
     with connected():
-        [plan] = Message._meta.database.execute_sql("EXPLAIN " + sql, parameters).fetchall()
-    used, extra = plan[5], plan[9]
-    assert used == index
-    assert "filesort" not in extra
-    assert "temporary" not in extra
+        [plan] = rows_by_name(f"{explain()} {sql}", parameters)
+    assert plan["key"] == index
+    assert "filesort" not in (plan["Extra"] or "")
+    assert "temporary" not in (plan["Extra"] or "")
     assert touched_by(lambda: list(id_query(filters).tuples())) < 200, "it costs as much at the ends"
 
 

@@ -13,7 +13,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import quote
 
 import pymysql
 import redis
@@ -120,16 +121,46 @@ class Redis(Server):
             return False
 
 
-class MariaDB(Server):
-    """Full durability; the user `systemuser` owns `message_system` and every `message_system_…`."""
+class SqlServer(Server):
+    """A MySQL or a MariaDB: the user `systemuser` owns `message_system` and every `message_system_…`."""
+
+    def url(self, database: str = "message_system") -> str:
+        return f"mysql+pymysql://systemuser:test@127.0.0.1:{self.port}/{database}"
+
+    def connect_as_root(self) -> pymysql.Connection[Any]:
+        raise NotImplementedError
+
+    def execute(self, *statements: str) -> list[tuple[object, ...]]:
+        """Runs statements as root; the rows of the last one."""
+        with closing(self.connect_as_root()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def fresh(self, name: str) -> str:
+        """A new empty database; its URL."""
+        self.execute(f"DROP DATABASE IF EXISTS `message_system_{name}`", f"CREATE DATABASE `message_system_{name}`")
+        return self.url(f"message_system_{name}")
+
+    def fresh_user(self, name: str, password: str, rights: str = "ALL") -> str:
+        """A new user with rights on a new database of the same name, and nowhere else; its URL."""
+        self.fresh(name)
+        quoted = password.replace("\\", "\\\\").replace("'", "''")
+        self.execute(
+            f"DROP USER IF EXISTS {name}@'127.0.0.1'",
+            f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{quoted}'",
+            f"GRANT {rights} ON message_system_{name}.* TO {name}@'127.0.0.1'",
+        )
+        return f"mysql://{name}:{quote(password, safe='')}@127.0.0.1:{self.port}/message_system_{name}"
+
+
+class MariaDB(SqlServer):
+    """MariaDB from the machine's packages, in full durability."""
 
     def __init__(self, *options: str) -> None:
         super().__init__()
         self.options = options
         self.user = "mysql" if os.geteuid() == 0 else ""
-
-    def url(self, database: str = "message_system") -> str:
-        return f"mysql+pymysql://systemuser:test@127.0.0.1:{self.port}/{database}"
 
     def arguments(self) -> list[str]:
         return [
@@ -162,24 +193,14 @@ class MariaDB(Server):
         )
         self.stop()
 
-    def execute(self, *statements: str) -> list[tuple[object, ...]]:
-        """Runs statements as root; the rows of the last one."""
-        with closing(pymysql.connect(unix_socket=str(self.folder / "sock"), user="root", autocommit=True)) as connection:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return list(cursor.fetchall())
-
-    def fresh(self, name: str) -> str:
-        """A new empty database; its URL."""
-        self.execute(f"DROP DATABASE IF EXISTS `message_system_{name}`", f"CREATE DATABASE `message_system_{name}`")
-        return self.url(f"message_system_{name}")
+    def connect_as_root(self) -> pymysql.Connection[Any]:
+        return pymysql.connect(unix_socket=str(self.folder / "sock"), user="root", autocommit=True)
 
     def answers(self) -> bool:
         if not (self.folder / "sock").exists():  # PyMySQL leaves its socket open when the connection fails
             return False
         try:
-            pymysql.connect(unix_socket=str(self.folder / "sock"), user="root", connect_timeout=1).close()
+            self.connect_as_root().close()
         except pymysql.MySQLError:
             return False
         return True

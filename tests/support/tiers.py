@@ -30,5 +30,6 @@ def tier_of(item: pytest.Item) -> str:
     if marker is not None:
         return str(marker.args[0])
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    asks_for_mariadb = "mariadb_server" in getattr(item, "fixturenames", ()) or parameters.get("database") == "mariadb"
-    return "databases" if asks_for_mariadb else "quick"
+    servers = {parameters.get(fixture) for fixture in ("database", "sql_server")}
+    servers |= {fixture.removesuffix("_server") for fixture in getattr(item, "fixturenames", ())}
+    return "mysql" if "mysql" in servers else "databases" if "mariadb" in servers else "quick"
