@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from support.machine import require_tool, tool
 
 
 @pytest.fixture
@@ -18,6 +20,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(__import__("sys").modules, spec.name, module)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "BUDGETS", {"crash": {"about": "", "seconds": 10, "rounds": 50}})
+    monkeypatch.delenv("CI", raising=False)
     return module
 
 
@@ -52,6 +55,49 @@ def test_the_report_of_pytest_is_counted(runner: ModuleType, tmp_path: Path) -> 
     runner.read(junit, outcome)
     assert (outcome.tests, outcome.failed, outcome.skipped, outcome.passed) == (3, 1, 1, 1)
     assert outcome.counted == {"rounds": 50}
+
+
+def skipped_with(runner: ModuleType, folder: Path, *reasons: str) -> Any:
+    cases = "".join(f'<testcase name="a"><skipped type="pytest.skip" message="{reason}"/></testcase>' for reason in reasons)
+    junit = folder / "crash.xml"
+    junit.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>", encoding="utf-8")
+    outcome = runner.Outcome("crash", seconds=5.0, counted={"rounds": 50})
+    runner.read(junit, outcome)
+    runner.judge(outcome, 0, 10.0)
+    return outcome
+
+
+def reason_of_a_missing_tool(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
+    monkeypatch.setenv("MESSAGEBROKER_TOOLS", str(folder))
+    with pytest.raises(pytest.skip.Exception) as caught:
+        require_tool("container-engine")
+    return str(caught.value)
+
+
+def test_what_a_machine_cannot_have_is_reported_and_fails_only_in_ci(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = reason_of_a_missing_tool(monkeypatch, tmp_path)
+    outcome = skipped_with(runner, tmp_path, reason, reason)
+    assert outcome.problems == []
+    runner.report([outcome])
+    assert f"NOT RUN in tier crash: 2 tests, because {reason}" in capsys.readouterr().out
+    assert skipped_with(runner, tmp_path, reason, "no time today").problems[0].startswith("1 skipped")
+    monkeypatch.setenv("CI", "true")
+    assert skipped_with(runner, tmp_path, reason, reason).problems[0].startswith("2 skipped")
+
+
+def test_a_tool_is_taken_from_the_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MESSAGEBROKER_TOOLS", raising=False)
+    assert tool("mysql-server") is None
+    monkeypatch.setenv("MESSAGEBROKER_TOOLS", str(tmp_path))
+    (tmp_path / "mysql-server").write_text("#!/bin/sh\n", encoding="utf-8")
+    assert tool("mysql-server") is None, "it is no program"
+    (tmp_path / "mysql-server").chmod(0o755)
+    assert require_tool("mysql-server") == tmp_path / "mysql-server"
+    monkeypatch.setenv("MESSAGEBROKER_TOOLS", str(tmp_path / "nowhere"))
+    with pytest.raises(pytest.fail.Exception, match="is no folder"):
+        require_tool("mysql-server")
 
 
 def test_an_unknown_tier_is_refused(runner: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
