@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from messagebroker import crontab
 from messagebroker.errors import ConfigurationError
@@ -34,10 +33,10 @@ WITH_DATABASE = ("main", "worker", "scheduler")
 PLACEHOLDER = re.compile(r"your.?(very|strong|secret|password)|change.?me|placeholder|^secret$|^password$", re.I)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Field `x_y` is the variable `X_Y`. Relative paths are inside `data_dir`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     # where and what
     environment: Literal["development", "test", "production"] = "development"
@@ -152,18 +151,6 @@ class Settings(BaseSettings):
         if (problem := crontab.problem(value)) is not None:
             raise ValueError(problem)
         return value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` passes: it merges the sources itself, so that NAME_FILE works everywhere."""
-        return (init_settings,)
 
     # derived
 
