@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,18 @@ _URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^@\s/]+@")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+")
 
 
-def configure(settings: Settings, role: str, *, console: bool = True, instance: int | None = None) -> None:
+def configure(
+    settings: Settings,
+    role: str,
+    *,
+    console: bool = True,
+    instance: int | None = None,
+    also: Sequence[logging.Handler] = (),
+) -> None:
     """Sends structlog and the standard library's logging to the role's file and, with `console`, to stderr.
 
     `instance` numbers the processes of one role: each has a file of its own, as Windows cannot rotate a shared one.
+    `also`: further places, which get lines for people (Windows' event log).
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -48,6 +56,9 @@ def configure(settings: Settings, role: str, *, console: bool = True, instance: 
         root.removeHandler(handler)
     for handler in _handlers(settings, role, console=console, instance=instance):
         handler.setFormatter(_formatter(shared, role, readable=_is_terminal(handler)))
+        root.addHandler(handler)
+    for handler in also:
+        handler.setFormatter(_formatter(shared, role, readable=True, colors=False))
         root.addHandler(handler)
     root.setLevel(settings.log_level)
     for noisy in ("httpx", "httpcore", "asyncio", "urllib3", "peewee"):
@@ -89,7 +100,7 @@ def _is_terminal(handler: logging.Handler) -> bool:
     return isinstance(handler, logging.StreamHandler) and bool(getattr(handler.stream, "isatty", lambda: False)())
 
 
-def _formatter(shared: list[Any], role: str, *, readable: bool) -> logging.Formatter:
+def _formatter(shared: list[Any], role: str, *, readable: bool, colors: bool = True) -> logging.Formatter:
     def add_role(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event.setdefault("role", role)
         return event
@@ -99,7 +110,7 @@ def _formatter(shared: list[Any], role: str, *, readable: bool) -> logging.Forma
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             add_role,
-            *(_readable() if readable else _json()),
+            *((_readable() if colors else _readable(colors=False)) if readable else _json()),
         ],
     )
 
