@@ -31,6 +31,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name -> where it lives, and its line in `messagebroker --help`."""
 
+SILENT = ("health", "version")
+"""These log nothing, and `health` is asked every few seconds: they do without the logging libraries."""
+
 
 def build(words: list[str]) -> typer.Typer:
     """The program for one command line: the commands that `words` name for real, one line of help for the others."""
@@ -50,9 +53,10 @@ def build(words: list[str]) -> typer.Typer:
 
 
 def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
-    from messagebroker.ops import logs  # not for --help, which should be quick
+    if name not in SILENT:
+        from messagebroker.ops import logs  # not for --help, which should be quick
 
-    logs.for_commands()
+        logs.for_commands()
     module, _, attribute = place.partition(":")
     found: Any = getattr(import_module(module), attribute)
     if isinstance(found, typer.Typer) and found.info.invoke_without_command is True:

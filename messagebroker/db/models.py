@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import peewee as pw
 
 from messagebroker.db.connection import database
@@ -14,6 +16,10 @@ OPEN_STATUSES = ("scheduled", "pending", "processing")
 FINAL_STATUSES = ("delivered", "failed", "expired", "cancelled")
 STATUSES = OPEN_STATUSES + FINAL_STATUSES
 """What a stored message can be (`queued` lives in Redis only)."""
+
+BEAT_SECONDS = 5.0
+FRESH = timedelta(seconds=3 * BEAT_SECONDS)
+"""A process renews its heartbeat that often; one whose row is older than FRESH has gone."""
 
 
 class Base(pw.Model):

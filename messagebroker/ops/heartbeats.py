@@ -13,12 +13,10 @@ import structlog
 
 from messagebroker.db import inspection
 from messagebroker.db.connection import connected
-from messagebroker.db.models import Heartbeat
+from messagebroker.db.models import BEAT_SECONDS, FRESH, Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import clock
 
-BEAT_SECONDS = 5.0
-_FRESH = timedelta(seconds=3 * BEAT_SECONDS)
 _FORGET = timedelta(days=1)
 _log = structlog.get_logger("messagebroker.heartbeat")
 
@@ -36,7 +34,7 @@ def alive() -> dict[str, Alive]:
     with connected():
         now = inspection.clock()
         found: dict[str, Alive] = {}
-        for row in Heartbeat.select().where(Heartbeat.seen_at > now - _FRESH):
+        for row in Heartbeat.select().where(Heartbeat.seen_at > now - FRESH):
             before = found.get(row.role, Alive())
             leads = row.leading_until is not None and row.leading_until > now
             found[row.role] = Alive(before.processes + 1, before.leaders + leads)
