@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Whether roles on this machine are ready; what is missing when they are not.",
     ),
     "run": ("messagebroker.cli.run:run", "Run one role: main, proxy, worker, scheduler or portal."),
+    "services": ("messagebroker.cli.services:app", "The roles as services: Windows services, systemd, Compose."),
     "db": ("messagebroker.cli.db:app", "The database's schema."),
     "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
     "users": ("messagebroker.cli.users:app", "People who log in."),

@@ -38,7 +38,8 @@ class ServicePlan:
     name: str  # of the Windows service: MessageBrokerProxy
     display_name: str  # for people: Message Broker Proxy
     summary: str
-    unit: str  # messagebroker-proxy: the systemd unit without its ending, and the account it runs as
+    unit: str  # messagebroker-proxy: the systemd unit, without its ending
+    account: str  # that runs it, where services have POSIX accounts
     command: tuple[str, ...]  # after the program's name: ("run", "proxy")
     health: tuple[str, ...]  # after the program's name: ("health", "proxy"); exit code 0 = ready
     folder: str  # the role's home, inside ROOT
@@ -80,6 +81,7 @@ def plan_of(role: Role) -> ServicePlan:
         display_name=f"{PRODUCT} {_in_words(role.service)}",
         summary=role.summary,
         unit=f"messagebroker-{role.name}",
+        account=role.account,
         command=role.command,
         health=("health", role.name),
         folder=role.folder,
