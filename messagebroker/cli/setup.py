@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from messagebroker.cli import setup_servers
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import first_start, homes
 from messagebroker.ops.first_start import ADMIN, Made
@@ -18,6 +19,8 @@ from messagebroker.ops.homes import Change
 from messagebroker.settings import Settings, load
 
 app = typer.Typer(invoke_without_command=True)
+app.command()(setup_servers.servers)
+app.command()(setup_servers.handover)
 
 
 @app.callback()
