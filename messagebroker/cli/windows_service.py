@@ -1,6 +1,6 @@
 """The program of the Windows services: hosts one role under the service manager.
 
-    python.exe -I -m messagebroker.cli.windows_service run proxy --root C:\\MessageBroker --set DATA_DIR=C:\\MessageBroker\\proxy
+    python.exe -I -m messagebroker.cli.windows_service run proxy --root C:\\MessageBroker --set DATA_DIR=…
 
 The service manager starts it; `ops/services/windows.py` writes this line. python.exe itself is the program, not
 pywin32's host, which finds no packages in a virtual environment. Such a process has no streams, begins in Windows' own
@@ -50,9 +50,12 @@ def host(role: str, stop: threading.Event, events: event_log.EventLogHandler) ->
     try:
         from messagebroker.cli.run import serve
         from messagebroker.ops import logs
+        from messagebroker.ops.services.runs import Runs
         from messagebroker.settings import load
 
         settings = load(role=role)
+        runs = Runs(settings.data_dir)
+        runs.began()
         logs.configure(settings, role, console=False, also=[events])
     except BaseException as error:  # nobody logs yet
         events.say(f"{role} cannot start: {error if isinstance(error, BrokerError) else traceback.format_exc()}")
@@ -66,6 +69,7 @@ def host(role: str, stop: threading.Event, events: event_log.EventLogHandler) ->
     except Exception:
         log.exception("role ended by an error")
         raise
+    runs.ended()
 
 
 def prepare(found: argparse.Namespace) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 ERROR, WARNING, INFORMATION = 1, 2, 4
 """Windows' kinds of events."""
@@ -70,41 +68,36 @@ def _kind(level: int) -> int:
 
 
 def handler(source: str) -> EventLogHandler:
-    """The handler of a service on this machine; where there is no event log it drops what it gets."""
+    """The handler of a service on this machine, which runs Windows."""
     return EventLogHandler(_reporter(source))
 
 
 def register(source: str) -> None:
     """Tells Windows which library has the texts of this source's events. Needs administrator's rights, once."""
-    if sys.platform == "win32":
-        import win32evtlogutil
+    import win32evtlogutil
 
-        win32evtlogutil.AddSourceToRegistry(source)
+    win32evtlogutil.AddSourceToRegistry(source)
 
 
 def unregister(source: str) -> None:
     """Forgets the source; its events stay."""
-    if sys.platform == "win32":
-        import pywintypes
-        import win32evtlogutil
+    import pywintypes
+    import win32evtlogutil
 
-        try:
-            win32evtlogutil.RemoveSourceFromRegistry(source)
-        except pywintypes.error as error:
-            if error.winerror != _NOT_FOUND:
-                raise
+    try:
+        win32evtlogutil.RemoveSourceFromRegistry(source)
+    except pywintypes.error as error:
+        if error.winerror != _NOT_FOUND:
+            raise
 
 
 _NOT_FOUND = 2
 
 
 def _reporter(source: str) -> Report:
-    if sys.platform != "win32":
-        return lambda kind, text: None
     import win32evtlogutil
 
     def report(kind: int, text: str) -> None:
-        arguments: dict[str, Any] = {"eventType": kind, "strings": [text]}
-        win32evtlogutil.ReportEvent(source, 1, **arguments)
+        win32evtlogutil.ReportEvent(source, 1, eventType=kind, strings=[text])
 
     return report
