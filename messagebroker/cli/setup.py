@@ -16,6 +16,7 @@ from messagebroker.ops import first_start, homes
 from messagebroker.ops.first_start import ADMIN, Made
 from messagebroker.ops.handover import Handover
 from messagebroker.ops.homes import Change
+from messagebroker.ops.private_files import exclusive
 from messagebroker.settings import Settings, load
 
 app = typer.Typer(invoke_without_command=True)
@@ -73,6 +74,14 @@ class _Installation:
         os.chdir(self.root)  # where every role runs, and reads ROOT/.env
         if self.handover:
             self.handover.require_writable()
+        with exclusive(homes.main_home(self.root) / "setup"):
+            settings = self._files(domains, database=database)
+            if database:
+                self._keep(admin_password=first_start.database(self._settings("main")))
+                self.changes += homes.hand_out(settings, self.root)
+        self.complete = True
+
+    def _files(self, domains: list[str], *, database: bool) -> Settings:
         if self.shared:
             self.changes += homes.shared_settings(self.root)
         settings = self._settings()
@@ -80,12 +89,9 @@ class _Installation:
             self._require_server(settings)
         self._keep(recovery_key=first_start.secret_files(settings, domains))
         self.changes += homes.hand_out(settings, self.root)
-        if database:
-            self._keep(admin_password=first_start.database(self._settings("main")))
-            self.changes += homes.hand_out(settings, self.root)
         if self.handover:
             self.handover.client(settings)
-        self.complete = True
+        return settings
 
     def _settings(self, role: str | None = None) -> Settings:
         return load(role=role, data_dir=homes.main_home(self.root))

@@ -48,10 +48,13 @@ def issue(
     domains: Iterable[str] = (),
     days: int = pki.LEAF_DAYS,
     out: Path | None = None,
+    *,
+    announce: bool = True,
 ) -> Bundle:
     """A new key and certificate for a client or a component, in `out` or CERTS_DIR.
 
-    Works without the database and Redis; the notes say what happens later.
+    Works without the database and Redis; the notes say what happens later. Without `announce` neither is tried: the
+    caller does that once for many, by `register_issued`.
 
     Raises:
         Refused: no such holder can be, or there is a certificate of that name.
@@ -64,11 +67,19 @@ def issue(
         raise Refused(f"{files.certificate} exists; `messagebroker certs renew {name}` replaces it, --out writes elsewhere")
     if holder == "component":
         domains = dict.fromkeys((*_HERE, settings.primary_domain, *domains))
-    return _made(settings, holder, tuple(domains), days, files, overwrite=False)
+    return _made(settings, holder, tuple(domains), days, files, overwrite=False, announce=announce)
 
 
-def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | None = None) -> Bundle:
-    """A new key and certificate for a holder that has one: same name, same kind, same domains.
+def renew(
+    settings: Settings,
+    name: str,
+    days: int = pki.LEAF_DAYS,
+    out: Path | None = None,
+    *,
+    domains: Iterable[str] = (),
+    announce: bool = True,
+) -> Bundle:
+    """A new key and certificate for a holder that has one: same name, same kind, same domains and what is added to them.
 
     The earlier certificate stays valid until its end, so that both ends can change over without a gap.
 
@@ -85,7 +96,8 @@ def renew(settings: Settings, name: str, days: int = pki.LEAF_DAYS, out: Path | 
             f" `messagebroker certs issue {name}`"
         )
     files = _Files(out or settings.path(settings.certs_dir), name)
-    return _made(settings, trusted[-1].kind, trusted[-1].domains, days, files, overwrite=True)
+    all_domains = tuple(dict.fromkeys((*trusted[-1].domains, *domains)))
+    return _made(settings, trusted[-1].kind, all_domains, days, files, overwrite=True, announce=announce)
 
 
 def revoke(settings: Settings, name: str, reason: str = "", serial: str | None = None) -> int:
@@ -178,7 +190,9 @@ class _Files:
         return self.folder / f"{self.name}.crt"
 
 
-def _made(settings: Settings, kind: Kind, domains: tuple[str, ...], days: int, files: _Files, *, overwrite: bool) -> Bundle:
+def _made(
+    settings: Settings, kind: Kind, domains: tuple[str, ...], days: int, files: _Files, *, overwrite: bool, announce: bool
+) -> Bundle:
     folder = CaFolder(settings)
     resumed = files.key.exists() and not overwrite  # an earlier attempt ended between the two files
     key = pki.load_key(read_secret(files.key)) if resumed else pki.new_key()
@@ -188,7 +202,8 @@ def _made(settings: Settings, kind: Kind, domains: tuple[str, ...], days: int, f
     if not resumed:
         write_secret(files.key, pki.key_pem(key), overwrite=overwrite)
     write_public(files.certificate, issued.pem.encode(), overwrite=overwrite)
-    return Bundle(certificate=files.certificate, key=files.key, ca=ca, issued=issued, notes=_announced(settings, issued))
+    notes = _announced(settings, issued) if announce else ()
+    return Bundle(certificate=files.certificate, key=files.key, ca=ca, issued=issued, notes=notes)
 
 
 def _ca_beside(folder: CaFolder, target: Path) -> Path:

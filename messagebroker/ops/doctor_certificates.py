@@ -38,9 +38,8 @@ def check(settings: Settings) -> Iterator[Finding]:
         yield from _authority(folder, ca)
     revoked = frozenset(folder.revoked()) if folder.exists else frozenset[str]()
     for role in ROLES:
-        if role.name == "scheduler":  # it neither serves nor calls anybody over TLS
-            continue
-        yield from _component(settings, role.name, ca, revoked)
+        if role.has_certificate:
+            yield from _component(settings, role.name, ca, revoked)
     if folder.exists:
         yield from _clients(folder)
 

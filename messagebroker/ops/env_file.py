@@ -7,18 +7,26 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
 from messagebroker.errors import ConfigurationError
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+~=,*-]*")
+_NEEDS_QUOTES = re.compile(r"^[\s'\"#]|\s$|\s#|[\r\n]")
 
 
 def line(name: str, value: str) -> str:
-    """`NAME=value`, quoted where it must be, as it is read back unchanged."""
-    if _PLAIN.fullmatch(value):
-        return f"{name}={value}\n"
-    return f"{name}='{value.replace(chr(92), chr(92) * 2).replace(chr(39), chr(92) + chr(39))}'\n"
+    """`NAME=value`, quoted where it must be.
+
+    Raises:
+        ConfigurationError: no way of writing it is read back as it was (a quoted value that ends in a backslash).
+    """
+    quoted = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    text = f"{name}={quoted if _NEEDS_QUOTES.search(value) else value}\n"
+    after = "AFTER='x'\n"
+    if dotenv_values(stream=io.StringIO(text + after), interpolate=False) != {name: value, "AFTER": "x"}:
+        raise ConfigurationError(f"{name} cannot be written into an .env file; take a value without blanks and quotes")
+    return text
 
 
 def read(path: Path) -> str:

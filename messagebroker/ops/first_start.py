@@ -12,11 +12,10 @@ from pathlib import Path
 from messagebroker.db import schema
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import User
-from messagebroker.ops import certificates, embedded, keyring, users
+from messagebroker.ops import certificates, component_certificates, embedded, keyring, users
 from messagebroker.ops.private_files import write_secret
 from messagebroker.settings import Settings, load
 
-COMPONENTS = ("main", "proxy", "worker", "portal", "monitoring")
 ADMIN = "admin@localhost"
 DEMO = "demo"
 
@@ -47,7 +46,8 @@ def secret_files(settings: Settings, domains: Collection[str] = ()) -> str | Non
     """
     folders(settings)
     recovery_key = keyring.first_secrets(settings)
-    certificate_authority(settings, domains)
+    component_certificates.ensure(settings, domains)
+    client(settings, DEMO)
     return recovery_key
 
 
@@ -56,9 +56,7 @@ def database(settings: Settings) -> str | None:
     open_database(settings)
     schema.upgrade()
     certificates.register_issued(settings)
-    password = first_admin()
-    client(settings, DEMO)
-    return password
+    return first_admin()
 
 
 def folders(settings: Settings) -> None:
@@ -82,15 +80,6 @@ def environment_file(settings: Settings) -> Settings:
     return load(data_dir=settings.data_dir)
 
 
-def certificate_authority(settings: Settings, domains: Collection[str] = ()) -> None:
-    """The CA and one certificate for each component."""
-    if not (settings.path(settings.ca_dir) / "ca.crt").exists():
-        certificates.init_ca(settings)
-    for name in COMPONENTS:
-        if not (settings.path(settings.certs_dir) / f"{name}.crt").exists():
-            certificates.issue(settings, name, kind="component", domains=domains)
-
-
 def first_admin() -> str | None:
     """The one-time password of the first admin, None when there are people already."""
     with connected():
@@ -103,5 +92,5 @@ def client(settings: Settings, name: str) -> Path:
     """The certificate of a client, issued when there is none; its key is beside it."""
     path = settings.path(settings.certs_dir) / f"{name}.crt"
     if not path.exists():
-        certificates.issue(settings, name)
+        certificates.issue(settings, name, announce=False)
     return path

@@ -28,11 +28,13 @@ DEFAULT_ROOT = Path(r"C:\MessageBroker") if os.name == "nt" else Path("/var/lib/
 MONITORING = "monitoring"
 """A folder of this name in ROOT, where there is one, gets the monitoring system's certificate."""
 
+_SECRET_NAMES = frozenset({*SECRET_VARIABLES, *(f"{name}_FILE" for name in SECRET_VARIABLES)})
 _SHARED_HEAD = """\
 # Settings of this installation for every role, NAME=value; docs/settings.md lists them all.
 # Secrets are not kept here. To change one (DATABASE_URL, REDIS_URL, REDIS_PASSWORD, JWT_SECRET) write it here and run
 # `messagebroker setup`: it moves it to those who may have it. Restart the roles afterwards.
 """
+_MAIN_HEAD = "# Secrets; `messagebroker setup` hands them out from here. docs/settings.md lists all settings.\n"
 _ROLE_HEAD = "# Written by `messagebroker setup` from main's; change secrets there.\n"
 _FIELDS = {
     "secrets/encryption.key": "encryption_key_path",
@@ -81,6 +83,7 @@ def shared_settings(root: Path) -> list[Change]:
     path = root / ".env"
     old = env_file.read(path)
     wanted = {
+        "ENVIRONMENT": "production",  # as in containers: the parity test of all homes compares them
         "DATA_DIR": BY_NAME["main"].folder,
         "LOG_FILE_PATH": str(root / "logs"),
         "BACKUP_DIR": str(root / "backups"),
@@ -97,7 +100,7 @@ def hand_out(settings: Settings, root: Path, rights: Rights | None = None) -> li
 
     Raises:
         Refused: a role holds a secret that it must not have and that nobody else has.
-        ConfigurationError: a path of the settings is absolute, so that every role would need the same file.
+        ConfigurationError: the settings put keys or certificates where not every home can have its own.
     """
     rights = rights or of_this_machine()
     values = secret_values(settings)
@@ -129,31 +132,30 @@ def secret_values(settings: Settings) -> dict[str, str]:
 
 def _check_paths(settings: Settings) -> None:
     for field in (*_FIELDS.values(), "certs_dir"):
-        if getattr(settings, field).is_absolute():
+        path: Path = getattr(settings, field)
+        if path.is_absolute() or ".." in path.parts or len(path.parts) < (2 if field.endswith("_path") else 1):
             raise ConfigurationError(
-                f"{field.upper()} is absolute ({getattr(settings, field)}); every role has its own inside its home,"
-                f" so write it relative, as {Settings.model_fields[field].default}"
+                f"{field.upper()} is {path}; every role has its own in a folder inside its home, so it must be written"
+                f" as {Settings.model_fields[field].default} is"
             )
 
 
 def _variables(home: Home, values: dict[str, str]) -> list[Change]:
     path = home.path / ".env"
     own = {name: value for name, value in values.items() if name in home.role.variables}
-    pointers = {f"{name}_FILE" for name in SECRET_VARIABLES}
     old = env_file.read(path)
-    new = env_file.changed(old or _ROLE_HEAD, own, without={*SECRET_VARIABLES, *pointers})
-    return _text(path, new, secret=True)
+    head = _MAIN_HEAD if home.role.name == "main" else _ROLE_HEAD
+    return _text(path, env_file.changed(old or head, own, without=_SECRET_NAMES), secret=True)
 
 
 def _without_secrets(path: Path) -> list[Change]:
     if not path.exists():
         return []
-    names = {*SECRET_VARIABLES, *(f"{name}_FILE" for name in SECRET_VARIABLES)}
     old = env_file.read(path)
-    moved = sorted(env_file.names(old) & names)
+    moved = sorted(env_file.names(old) & _SECRET_NAMES)
     if not moved:
         return []
-    write_public(path, env_file.changed(old, {}, without=names).encode(), overwrite=True)
+    write_public(path, env_file.changed(old, {}, without=_SECRET_NAMES).encode(), overwrite=True)
     return [Change(path, f"moved {', '.join(moved)} to the homes of those who may have it")]
 
 
@@ -187,40 +189,42 @@ def _files(settings: Settings, home: Path, belongings: dict[Path, Path]) -> list
     for name, source in belongings.items():
         target, data = home / name, read_secret(source)
         if not target.exists() or target.read_bytes() != data:
+            target.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             (write_public if target.suffix in PUBLIC else write_secret)(target, data, overwrite=True)
             changes.append(Change(target, "copied from main's home"))
     return changes
 
 
 def _strangers(settings: Settings, home: Path, belongings: dict[Path, Path]) -> Iterator[Path]:
-    folders = {home / settings.certs_dir, home / settings.ca_dir, *(home / Path(name).parent for name in belongings)}
-    folders |= {home / settings.encryption_key_path.parent, home / "secrets"}
-    seen = set()
-    for folder in sorted(folders - {home}):
+    """Files that are not the role's, in the folders where keys and certificates are."""
+    keys = (settings.encryption_key_path, settings.sender_key_path, settings.recovery_key_path, Path("secrets/any.key"))
+    for folder in sorted({home / folder for folder in (settings.certs_dir, settings.ca_dir, *(key.parent for key in keys))}):
+        if home.is_symlink() or folder.is_symlink():  # a role that was broken into could lead us elsewhere
+            raise Refused(f"{folder} leads elsewhere by a link; put a folder in its place, then run this again")
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.relative_to(home) not in belongings and path not in seen:
-                seen.add(path)
+            if path.is_file() and path.relative_to(home) not in belongings:
                 yield path
 
 
 def _require_copy(path: Path, mains: Path) -> None:
-    if path.suffix in (*PUBLIC, ".lock"):
+    """What is removed is not lost: it is public, passing (`.lock`, a draft), or main has it too."""
+    if path.suffix in (*PUBLIC, ".lock") or path.name.startswith("."):
         return
     if not mains.is_file() or mains.read_bytes() != path.read_bytes():
         raise Refused(
-            f"{path} must not be there, and main's home has no copy of it ({mains}); if it is needed move it there,"
-            " else delete it, then run this again"
+            f"{path} must not be there, and {mains} is no copy of it; if it is needed move it there, else delete it,"
+            " then run this again"
         )
 
 
 def _rights(settings: Settings, root: Path, rights: Rights) -> list[Change]:
-    changed = [path for home in homes(root) for path in rights.home(home.path, home.role)]
-    if (root / MONITORING).is_dir():
-        changed += rights.home(root / MONITORING, BY_NAME["main"])
-    if (root / ".env").exists():
-        changed += rights.readable(root / ".env")
-    if settings.log_file_path is not None and (logs := settings.path(settings.log_file_path)).is_dir():
+    owners = {home.path: home.role for home in homes(root)}
+    owners |= {folder: BY_NAME["main"] for folder in (root / MONITORING, settings.path(settings.backup_dir)) if folder.is_dir()}
+    changed = rights.root(root)
+    for folder, role in owners.items():
+        changed += rights.home(folder, role)
+    if settings.log_file_path is not None:
+        logs = settings.path(settings.log_file_path)
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         changed += rights.logs(logs)
-    if (backups := settings.path(settings.backup_dir)).is_dir():
-        changed += rights.home(backups, BY_NAME["main"])
     return [Change(path, "rights corrected") for path in changed]

@@ -191,6 +191,15 @@ def domains_of(certificate: x509.Certificate) -> tuple[str, ...]:
     return (*names.get_values_for_type(x509.DNSName), *addresses)
 
 
+def normal_domains(domains: Iterable[str]) -> tuple[str, ...]:
+    """Host names and addresses as `domains_of` tells them, each once.
+
+    Raises:
+        Refused: one is neither.
+    """
+    return tuple(dict.fromkeys(str(_general_name(domain).value) for domain in domains))
+
+
 def _purposes(kind: Kind, name: str) -> list[x509.ObjectIdentifier]:
     if name == POLICY_SIGNER:
         return [ExtendedKeyUsageOID.CODE_SIGNING]  # of no use in TLS

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 import struct
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,11 +21,11 @@ PUBLIC = {".crt", ".pub"}
 class Rights(Protocol):
     """Gives rights and takes those that are too many; every method returns the paths whose rights it changed."""
 
+    def root(self, folder: Path) -> list[Path]:
+        """The installation's folder and the files in it that have no rights of their own: every role may read."""
+
     def home(self, folder: Path, role: Role) -> list[Path]:
         """The folder and all in it: for the role alone (and those who administer the machine)."""
-
-    def readable(self, file: Path) -> list[Path]:
-        """A file that every role may read and only administrators may write."""
 
     def logs(self, folder: Path) -> list[Path]:
         """A folder in which every role may make files of its own."""
@@ -41,66 +42,85 @@ class PosixRights:
     def __init__(self, *, owners: bool | None = None) -> None:
         self._owners = os.geteuid() == 0 if owners is None else owners
 
-    def home(self, folder: Path, role: Role) -> list[Path]:
-        """0700 and 0600; what is public is 0644."""
-        changed = []
-        uid, gid = self._account(role.account)
-        for path in _tree(folder):
-            mode = 0o700 if path.is_dir() else 0o644 if path.suffix in PUBLIC else 0o600
-            if _set(path, mode, uid, gid):
-                changed.append(path)
-        return changed
+    def root(self, folder: Path) -> list[Path]:
+        """0755, and 0644 for .env; of no interest where one account runs every role."""
+        if not self._owners:
+            return []
+        changed = [folder] if _set_path(folder, 0o755) else []
+        shared = folder / ".env"
+        return [*changed, shared] if shared.exists() and _set_path(shared, 0o644) else changed
 
-    def readable(self, file: Path) -> list[Path]:
-        """0644."""
-        return [file] if _set(file, 0o644, None, None) else []
+    def home(self, folder: Path, role: Role) -> list[Path]:
+        """0700 and 0600; what is public is 0644.
+
+        The role may write there, so that it could put links in our way: each file is opened without following one.
+        """
+        uid, gid = self._account(role.account)
+        changed = []
+        for place, _, files, descriptor in os.fwalk(folder):
+            if _set(descriptor, 0o700, uid, gid):
+                changed.append(Path(place))
+            for name in files:
+                mode = 0o644 if Path(name).suffix in PUBLIC else 0o600
+                if _set_file(name, descriptor, mode, uid, gid):
+                    changed.append(Path(place) / name)
+        return sorted(changed)
 
     def logs(self, folder: Path) -> list[Path]:
         """Whoever is in the group makes files, and only their owner removes them."""
-        _, gid = self._group()
-        mode = 0o700 if gid is None else 0o1770
-        return [folder] if _set(folder, mode, None, gid) else []
+        gid = self._group()
+        return [folder] if _set_path(folder, 0o700 if gid is None else 0o1770, gid) else []
 
     def _account(self, name: str) -> tuple[int | None, int | None]:
         import pwd  # there is none on Windows
 
-        if not self._owners:
-            return None, None
         try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            return None, None  # not made yet: `messagebroker services install` makes it and hands out again
-        return found.pw_uid, found.pw_gid
+            found = pwd.getpwnam(name) if self._owners else None
+        except KeyError:  # not made yet: `messagebroker services install` makes it, and hands out again
+            found = None
+        return (found.pw_uid, found.pw_gid) if found else (None, None)
 
-    def _group(self) -> tuple[None, int | None]:
+    def _group(self) -> int | None:
         import grp
 
-        if not self._owners:
-            return None, None
         try:
-            return None, grp.getgrnam(GROUP).gr_gid
+            return grp.getgrnam(GROUP).gr_gid if self._owners else None
         except KeyError:
-            return None, None
+            return None
 
 
-def _tree(folder: Path) -> Iterator[Path]:
-    yield folder
-    for path in sorted(folder.rglob("*")):
-        if not path.is_symlink():  # what it points to may be anybody's
-            yield path
+def _set_file(name: str, folder: int, mode: int, uid: int | None, gid: int | None) -> bool:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOENT):  # a link, a socket, just removed
+            return False
+        raise
+    try:
+        now = os.fstat(descriptor)
+        if not stat.S_ISREG(now.st_mode) or now.st_nlink > 1:  # it has another name somewhere, and may be anybody's
+            return False
+        return _set(descriptor, mode, uid, gid)
+    finally:
+        os.close(descriptor)
 
 
-def _set(path: Path, mode: int, uid: int | None, gid: int | None) -> bool:
-    now = path.stat()
-    wanted = (now.st_uid if uid is None else uid, now.st_gid if gid is None else gid)
-    changed = False
-    if (now.st_uid, now.st_gid) != wanted:
-        os.chown(path, *wanted)
-        changed = True
-    if stat.S_IMODE(now.st_mode) != mode:
-        path.chmod(mode)
-        changed = True
-    return changed
+def _set_path(path: Path, mode: int, gid: int | None = None) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        return _set(descriptor, mode, None, gid)
+    finally:
+        os.close(descriptor)
+
+
+def _set(descriptor: int, mode: int, uid: int | None, gid: int | None) -> bool:
+    now = os.fstat(descriptor)
+    owner = (now.st_uid if uid is None else uid, now.st_gid if gid is None else gid)
+    if changes_owner := (now.st_uid, now.st_gid) != owner:
+        os.fchown(descriptor, *owner)
+    if changes_mode := stat.S_IMODE(now.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+    return changes_owner or changes_mode
 
 
 SYSTEM, ADMINISTRATORS = "*S-1-5-18", "*S-1-5-32-544"
@@ -119,17 +139,17 @@ class WindowsRights:
         self._account = account
         self._run = run or _run
 
+    def root(self, folder: Path) -> list[Path]:
+        """Every role may read and execute; below C:\\ every user of the machine could write, which ends here."""
+        return self._given(folder, [*(f"{who}:(OI)(CI)RX" for who in self._everybody()), *_full()], reset=False)
+
     def home(self, folder: Path, role: Role) -> list[Path]:
         """The role may modify, administrators everything, nobody else anything; children inherit it."""
-        return self._given(folder, [f"{self.who(role)}:(OI)(CI)M", *_full("(OI)(CI)")])
-
-    def readable(self, file: Path) -> list[Path]:
-        """Every role may read."""
-        return self._given(file, [*(f"{who}:R" for who in self._everybody()), *_full("")])
+        return self._given(folder, [f"{self.who(role)}:(OI)(CI)M", *_full()])
 
     def logs(self, folder: Path) -> list[Path]:
         """Every role may modify what is in it."""
-        return self._given(folder, [*(f"{who}:(OI)(CI)M" for who in self._everybody()), *_full("(OI)(CI)")])
+        return self._given(folder, [*(f"{who}:(OI)(CI)M" for who in self._everybody()), *_full()])
 
     def who(self, role: Role) -> str:
         """The role's account as icacls takes it."""
@@ -138,16 +158,16 @@ class WindowsRights:
     def _everybody(self) -> list[str]:
         return list(dict.fromkeys(self.who(role) for role in ROLES))
 
-    def _given(self, path: Path, grants: Sequence[str]) -> list[Path]:
+    def _given(self, path: Path, grants: Sequence[str], *, reset: bool = True) -> list[Path]:
         before = self._run(["icacls.exe", str(path)])
         self._run(["icacls.exe", str(path), "/inheritance:r", "/grant:r", *grants])
-        if path.is_dir() and any(path.iterdir()):  # children hold nothing of their own, they inherit
+        if reset and any(path.iterdir()):  # children hold nothing of their own, they inherit
             self._run(["icacls.exe", str(path / "*"), "/reset", "/T", "/C", "/Q"])
         return [path] if self._run(["icacls.exe", str(path)]) != before else []
 
 
-def _full(inheritance: str) -> list[str]:
-    return [f"{SYSTEM}:{inheritance}F", f"{ADMINISTRATORS}:{inheritance}F"]
+def _full() -> list[str]:
+    return [f"{who}:(OI)(CI)F" for who in (SYSTEM, ADMINISTRATORS)]
 
 
 def service_sid(service: str) -> str:

@@ -4,7 +4,7 @@ import stat
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import Certificate, Client, User
-from messagebroker.ops import first_start
+from messagebroker.ops import component_certificates, first_start
 from messagebroker.settings import Settings
 
 
@@ -32,7 +32,7 @@ def test_the_first_start_makes_everything_and_the_second_nothing(settings: Setti
     with connected():
         assert [user.email for user in User.select()] == [first_start.ADMIN]
         assert [client.name for client in Client.select()] == [first_start.DEMO]
-        assert Certificate.select().where(Certificate.kind == "component").count() >= len(first_start.COMPONENTS)
+        assert Certificate.select().where(Certificate.kind == "component").count() >= len(component_certificates.COMPONENTS)
 
 
 def test_neither_secret_is_kept_in_a_file(settings: Settings) -> None:
@@ -55,7 +55,7 @@ def test_private_keys_are_for_the_owner_alone(settings: Settings) -> None:
 
 def test_an_interrupted_first_start_goes_on(settings: Settings) -> None:
     first_start.folders(settings)
-    first_start.certificate_authority(settings)
+    component_certificates.ensure(settings)
     (settings.data_dir / "certs" / "proxy.crt").unlink()
     (settings.data_dir / "certs" / "proxy.key").unlink()
     made = first_start.set_up(settings)
