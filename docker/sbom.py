@@ -21,6 +21,7 @@ PRODUCT = "messagebroker"
 
 
 def main(environment: Path, lists: list[Path]) -> str:
+    """The whole document."""
     components = {
         component.bom_ref.value: component for component in (*python_components(environment), *debian_components(lists))
     }
@@ -32,6 +33,7 @@ def main(environment: Path, lists: list[Path]) -> str:
 
 
 def python_components(environment: Path) -> Iterator[Component]:
+    """What pip installed."""
     packages = next((environment / "lib").glob("python3*/site-packages"))
     for distribution in distributions(path=[str(packages)]):
         name, version = distribution.metadata["Name"], distribution.version
@@ -49,6 +51,7 @@ def licenses_of(distribution: Distribution) -> list[LicenseExpression | Disjunct
 
 
 def debian_components(lists: list[Path]) -> Iterator[Component]:
+    """What came from Debian."""
     for path in lists:
         for line in path.read_text(encoding="utf-8").splitlines():
             name, version, architecture = line.split("\t")

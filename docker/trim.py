@@ -19,6 +19,7 @@ PROGRAMS = ("python*", "messagebroker", "activate")
 
 
 def main(environment: Path) -> None:
+    """Everything that can go."""
     packages = next((environment / "lib").glob("python3*/site-packages"))
     remove_unused(packages)
     keep_programs(environment / "bin")
@@ -26,6 +27,7 @@ def main(environment: Path) -> None:
 
 
 def remove_unused(packages: Path) -> None:
+    """Packages, folders, and the libraries' own tests."""
     for name in UNUSED_PACKAGES:
         for path in (packages / name, *packages.glob(f"{name}-*.dist-info")):
             shutil.rmtree(path)
@@ -37,6 +39,7 @@ def remove_unused(packages: Path) -> None:
 
 
 def keep_programs(programs: Path) -> None:
+    """Removes all others."""
     for path in programs.iterdir():
         if not any(path.match(pattern) for pattern in PROGRAMS):
             path.unlink()
@@ -45,7 +48,7 @@ def keep_programs(programs: Path) -> None:
 def strip_symbols(packages: Path) -> None:
     """Debugging symbols are a quarter of what libraries in C bring along."""
     libraries = [str(path) for path in packages.rglob("*.so")]
-    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)  # noqa: S607 - of the build stage
 
 
 if __name__ == "__main__":
