@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import peewee as pw
 import pymysql
 from playhouse.pool import MaxConnectionsExceeded, PooledMySQLDatabase
 
-from messagebroker.errors import ConfigurationError, Unavailable
+from messagebroker.db.address import Address
+from messagebroker.errors import Unavailable
 from messagebroker.settings import Settings
 
 database = pw.DatabaseProxy()
 
 _LOST_NUMBERS = frozenset({
-    0, 1021, 1037, 1038, 1040, 1041, 1053, 1114, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205,
-    1213, 1226, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3168, 3169, 4031,
+    0, 1021, 1026, 1037, 1038, 1040, 1041, 1047, 1053, 1114, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1180, 1203, 1205,
+    1206, 1213, 1226, 1290, 1317, 1598, 1836, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024, 3032, 3100, 3101, 3168,
+    3169, 4031,
 })  # fmt: skip
-"""MySQL's numbers for: gone, too busy, full, read-only, shutting down, lock wait or deadlock."""
+"""MySQL's and MariaDB's numbers for: gone, too busy, full, read-only, offline, shutting down, stopped by an operator or by
+its cluster, lock wait or deadlock."""
 
 
 class MySQL(PooledMySQLDatabase):
@@ -46,7 +48,7 @@ def open_database(settings: Settings) -> pw.Database:
     """Binds the models to the database that the settings name; connects lazily.
 
     Raises:
-        ConfigurationError: for a URL that names no database.
+        ConfigurationError: for a URL that names no database, or says something that is not known.
     """
     made = _sqlite(settings) if settings.is_sqlite else _mysql(settings)
     database.initialize(made)
@@ -65,18 +67,15 @@ def _sqlite(settings: Settings) -> pw.Database:
 
 
 def _mysql(settings: Settings) -> pw.Database:
-    url = urlsplit(settings.database)
-    name = url.path.lstrip("/")
-    if not name:
-        raise ConfigurationError("DATABASE_URL names no database; it ends in /message_system as a rule")
-    options = dict(parse_qsl(url.query))
+    address = Address.of(settings)
     return MySQL(
-        name,
-        host=url.hostname or "localhost",
-        port=url.port or 3306,
-        user=unquote(url.username or ""),
-        password=unquote(url.password or "").encode(),  # PyMySQL would send text as Latin-1; the server hashed UTF-8
-        unix_socket=options.get("unix_socket"),
+        address.name,
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password.encode(),  # PyMySQL would send text as Latin-1; the server hashed UTF-8
+        unix_socket=address.unix_socket,
+        **_verified(address),
         charset="utf8mb4",
         connect_timeout=settings.database_connect_timeout,
         read_timeout=60,
@@ -85,6 +84,13 @@ def _mysql(settings: Settings) -> pw.Database:
         stale_timeout=300,
         timeout=10,
     )
+
+
+def _verified(address: Address) -> dict[str, Any]:
+    """Without a CA, TLS is used where the server has it, and its certificate is not checked."""
+    if address.ssl_ca is None:
+        return {}
+    return {"ssl_ca": str(address.ssl_ca), "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
 def is_mysql() -> bool:

@@ -55,6 +55,12 @@ def variable(name: str) -> str | None:
     return None if row is None else str(row[1])
 
 
+def encryption() -> str:
+    """The TLS version that this connection to a MySQL server uses, empty where it uses none."""
+    row = database.execute_sql("SHOW SESSION STATUS LIKE 'Ssl_version'").fetchone()
+    return "" if row is None else str(row[1])
+
+
 def grants() -> list[str]:
     """What a MySQL server says that this user may do."""
     return [str(row[0]) for row in database.execute_sql("SHOW GRANTS").fetchall()]

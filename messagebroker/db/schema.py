@@ -9,12 +9,15 @@ from pathlib import Path
 
 import peewee as pw
 from peewee_migrate import Router
+from peewee_migrate.models import MigrateHistory
 
 from messagebroker.db.connection import connected, database, is_mysql
 from messagebroker.errors import ConfigurationError, Conflict
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = "messagebroker.schema"
+_KNOWN_TO_ALL = ["CHARACTER SET utf8mb4", "COLLATE utf8mb4_unicode_ci"]
+"""Every server's own default is unknown to others, so a dump would load nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ def status() -> SchemaStatus:
 
 
 def _router() -> Router:
+    MigrateHistory._meta.table_settings = _KNOWN_TO_ALL if is_mysql() else None
     return Router(database.obj, migrate_dir=_FOLDER)
 
 

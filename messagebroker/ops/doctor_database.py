@@ -10,6 +10,7 @@ from pathlib import Path
 import peewee as pw
 
 from messagebroker.db import inspection, schema
+from messagebroker.db.address import Address
 from messagebroker.db.connection import connected, error_number, open_database
 from messagebroker.errors import BrokerError, ConfigurationError
 from messagebroker.ops import dump_tools
@@ -31,8 +32,8 @@ def check(settings: Settings) -> Iterator[Finding]:
     if settings.is_sqlite and not path.exists():
         yield _findings.warning(f"there is no database {path} yet", "`messagebroker up` or `messagebroker db upgrade` makes it")
         return
-    open_database(settings)
     try:
+        open_database(settings)
         start = time.perf_counter()
         with connected():
             server = inspection.server()
@@ -41,6 +42,9 @@ def check(settings: Settings) -> Iterator[Finding]:
             yield from _schema()
     except pw.PeeweeException as error:
         yield _refused(settings, error)
+    except ConfigurationError as error:
+        yield _findings.error(str(error), "correct DATABASE_URL")
+        return
     except BrokerError as error:
         yield _findings.error(str(error), "start the server, or set DATABASE_URL to where it is")
     if not settings.is_sqlite:
@@ -49,7 +53,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 def _refused(settings: Settings, error: pw.PeeweeException) -> Finding:
     number = error_number(error)
-    name = dump_tools.database_name(settings)
+    name = Address.of(settings).name
     if number in {1044, 1045, 1698}:
         return _findings.error(f"the database refuses this user: {error}", "set DATABASE_URL to the right user and password")
     if number == 1049:
@@ -63,12 +67,29 @@ def _mysql(settings: Settings, server: str) -> Iterator[Finding]:
     yield from _rights(settings)
     yield from _charset()
     yield _connections(settings)
-    if (flush := inspection.variable("innodb_flush_log_at_trx_commit")) not in {"1", None}:
-        text = f"innodb_flush_log_at_trx_commit is {flush}: a power cut loses committed messages"
-        yield _findings.warning(text, "in my.cnf under [mysqld]: `innodb_flush_log_at_trx_commit = 1`")
+    yield _encryption(Address.of(settings))
+    yield from _durability()
     if (packet := int(inspection.variable("max_allowed_packet") or _LEAST_PACKET)) < _LEAST_PACKET:
         text = f"max_allowed_packet is {packet >> 20} MiB, statements have up to 4 MiB"
         yield _findings.error(text, "in my.cnf under [mysqld]: `max_allowed_packet = 16M`")
+
+
+def _durability() -> Iterator[Finding]:
+    if (flush := inspection.variable("innodb_flush_log_at_trx_commit")) not in {"1", None}:
+        text = f"innodb_flush_log_at_trx_commit is {flush}: a power cut loses committed messages"
+        yield _findings.warning(text, "in my.cnf under [mysqld]: `innodb_flush_log_at_trx_commit = 1`")
+    if inspection.variable("log_bin") == "ON" and (sync := inspection.variable("sync_binlog")) != "1":
+        # with a binary log, recovery keeps what that log holds and rolls back the rest
+        text = f"there is a binary log and sync_binlog is {sync}: a power cut loses committed messages"
+        yield _findings.warning(text, "in my.cnf under [mysqld]: `sync_binlog = 1`")
+
+
+def _encryption(address: Address) -> Finding:
+    version = inspection.encryption()
+    if not version and not address.is_near:
+        return _findings.warning(f"the connection to {address.host} is not encrypted", "turn on TLS in the server")
+    checked = "checked" if address.ssl_ca else "not checked (`?ssl_ca=FILE` in DATABASE_URL does)"
+    return _findings.ok(f"{version}, the server's certificate is {checked}" if version else "not encrypted")
 
 
 def _version(server: str) -> Iterator[Finding]:
@@ -99,7 +120,7 @@ def _covers(scope: str, database: str) -> bool:
 
 
 def _rights(settings: Settings) -> Iterator[Finding]:
-    name = dump_tools.database_name(settings)
+    name = Address.of(settings).name
     rights, through_role = granted(inspection.grants(), name)
     if "ALL PRIVILEGES" in rights or "ALL" in rights or rights >= RIGHTS | DUMP_RIGHTS:
         yield _findings.ok(f"this user may do all that is needed in {name}")

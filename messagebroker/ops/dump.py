@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
+from messagebroker.db.address import Address
 from messagebroker.errors import Refused, Unavailable
 from messagebroker.ops import dump_tools
 from messagebroker.ops.archive import CHUNK, Progress, silent
@@ -26,9 +27,11 @@ _OPTIONS = (
 )  # fmt: skip
 """What every mysqldump and mariadb-dump takes, and a user with rights on its own schema only may do."""
 
+_LOAD_OPTIONS = ("--batch", "--default-character-set=utf8mb4", "--max-allowed-packet=64M")
+
 _INSERT = re.compile(rb"INSERT (?:IGNORE )?INTO `((?:[^`]|``)+)`")
 _STRINGS = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
-_COMPLAINT = re.compile(r"ERROR\b|\S*(mysql|mariadb)\S*: ", re.IGNORECASE)
+_COMPLAINT = re.compile(r"ERROR\b|\S*(mysql|mariadb)\S*: (?!\[Warning\])", re.IGNORECASE)
 _SQLITE_URL = "sqlite:///"
 
 
@@ -96,8 +99,9 @@ def _name(quoted: bytes) -> str:
 
 def _write_mysql(settings: Settings, target: IO[bytes], progress: Progress) -> dict[str, int]:
     counter, done, told = RowCounter(), 0, 0
-    with dump_tools.option_file(settings) as options:
-        command = [dump_tools.dumper(), options, *_OPTIONS, dump_tools.database_name(settings)]
+    address = Address.of(settings)
+    with dump_tools.option_file(address) as options:
+        command = [dump_tools.dumper(), options, *_OPTIONS, address.name]
         with _running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -114,9 +118,9 @@ def _write_mysql(settings: Settings, target: IO[bytes], progress: Progress) -> d
 
 def _load_mysql(settings: Settings, source: IO[bytes], progress: Progress) -> None:
     done = 0
-    with dump_tools.option_file(settings) as options:
-        command = [dump_tools.loader(), options, "--batch", "--default-character-set=utf8mb4", "--max-allowed-packet=64M",
-                   dump_tools.database_name(settings)]  # fmt: skip
+    address = Address.of(settings)
+    with dump_tools.option_file(address) as options:
+        command = [dump_tools.loader(), options, *_LOAD_OPTIONS, address.name]
         with _running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
             assert process.stdin is not None
             first = source.readline()

@@ -10,10 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from messagebroker.db.address import Address
 from messagebroker.errors import ConfigurationError
-from messagebroker.settings import Settings
 
 _DUMPERS = ("mysqldump", "mariadb-dump")
 _LOADERS = ("mysql", "mariadb")
@@ -58,30 +57,32 @@ def version(program: str) -> str:
     return re.sub(r"\s+", " ", answer.stdout.strip()) or f"exit status {answer.returncode}"
 
 
-def database_name(settings: Settings) -> str:
-    """The database that DATABASE_URL names."""
-    return unquote(urlsplit(settings.database).path.lstrip("/"))
-
-
 @contextmanager
-def option_file(settings: Settings) -> Iterator[str]:
+def option_file(address: Address) -> Iterator[str]:
     """The first argument for a client program: a file of mode 600, gone afterwards, that holds address, user and password."""
-    url = urlsplit(settings.database)
-    values = {
-        "host": url.hostname or "localhost",
-        "port": str(url.port or 3306),
-        "user": unquote(url.username or ""),
-        "password": unquote(url.password or ""),
-    }
-    socket = dict(parse_qsl(url.query)).get("unix_socket")
-    values |= {"socket": socket} if socket else {"protocol": "tcp"}  # else `localhost` would mean a socket of their choice
-    lines = [f'{key}="{_escaped(value)}"' for key, value in values.items()]
+    values = {"host": address.host, "port": str(address.port), "user": address.user, "password": address.password}
+    # else `localhost` would mean a socket of their choice
+    values |= {"socket": address.unix_socket} if address.unix_socket else {"protocol": "tcp"}
+    lines = [f'{key}="{_escaped(value)}"' for key, value in (values | _encryption(address)).items()]
     with tempfile.TemporaryDirectory(prefix="messagebroker-") as folder:
         path = Path(folder) / "client.cnf"
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write("[client]\n" + "\n".join(lines) + "\n")
         yield f"--defaults-file={path}"
+
+
+def _encryption(address: Address) -> dict[str, str]:
+    """As PyMySQL does it: TLS where the server has it, its certificate checked where a CA is named.
+
+    `loose-` because MySQL's programs and MariaDB's know different ones, and warn of what they do not know.
+    """
+    if address.ssl_ca is None:
+        return {
+            "loose-ssl-verify-server-cert": "0",  # MariaDB's check by default since 11.4, and refuse what MySQL made for itself
+            "loose-get-server-public-key": "1",  # how MySQL's send a password to a server without TLS
+        }
+    return {"ssl-ca": str(address.ssl_ca), "loose-ssl-verify-server-cert": "1", "loose-ssl-mode": "VERIFY_IDENTITY"}
 
 
 def _escaped(value: str) -> str:

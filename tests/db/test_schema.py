@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import peewee as pw
 import pytest
+from support.servers import SqlServer
 
 from messagebroker.db import schema
-from messagebroker.db.connection import connected
+from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import ALL
 from messagebroker.errors import ConfigurationError
+from messagebroker.settings import load
 
 
 def test_upgrade_brings_a_new_database_to_the_current_schema(database: pw.Database) -> None:
@@ -57,3 +60,18 @@ def _indexes(model: type[pw.Model]) -> list[tuple[list[str], bool]]:
     return [
         ([field.column_name for field in index._expressions], bool(index._unique)) for index in model._meta.fields_to_index()
     ]
+
+
+def test_no_table_has_a_collation_that_only_one_server_knows(sql_server: SqlServer, tmp_path: Path) -> None:
+    """Whatever the database's own default is: a dump of MySQL's must load into MariaDB, and back."""
+    for number, default in enumerate(("utf8mb4", "latin1")):
+        url = sql_server.fresh(f"collation{number}")
+        sql_server.execute(f"ALTER DATABASE message_system_collation{number} CHARACTER SET {default}")
+        opened = open_database(load({}, data_dir=tmp_path, environment="test", database_url=url))
+        schema.upgrade()
+        rows = sql_server.execute(
+            "SELECT DISTINCT collation_name FROM information_schema.columns "
+            f"WHERE table_schema = 'message_system_collation{number}' AND collation_name IS NOT NULL"
+        )
+        assert {row[0] for row in rows} == {"ascii_bin", "utf8mb4_unicode_ci"}
+        opened.close_all()

@@ -14,6 +14,7 @@ from support.installed import Installed, forget_written_keys, url_of
 from support.servers import SqlServer
 
 from messagebroker.db import inspection, schema
+from messagebroker.db.address import Address
 from messagebroker.db.connection import open_database
 from messagebroker.errors import ConfigurationError, Unavailable
 from messagebroker.ops import dump, dump_tools
@@ -68,7 +69,7 @@ def test_the_password_is_in_no_argument_and_no_environment(odd_password: Setting
 
 
 def test_the_option_file_is_private_and_gone_afterwards(odd_password: Settings) -> None:
-    with dump_tools.option_file(odd_password) as argument:
+    with dump_tools.option_file(Address.of(odd_password)) as argument:
         path = Path(argument.partition("=")[2])
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -137,14 +138,13 @@ def test_a_dump_that_stops_early_is_no_dump(odd_password: Settings, tmp_path: Pa
     fake.write_text("print('-- MySQL dump')\nprint('CREATE TABLE `x` (')\n", encoding="utf-8")
     monkeypatch.setattr(dump_tools, "dumper", lambda: sys.executable)
     monkeypatch.setattr(dump, "_OPTIONS", ())
-    monkeypatch.setattr(dump_tools, "database_name", lambda settings: "ignored")
     script = dump_tools.option_file
 
     from contextlib import contextmanager
 
     @contextmanager
-    def instead(settings: Settings) -> Iterator[str]:
-        with script(settings):
+    def instead(address: Address) -> Iterator[str]:
+        with script(address):
             yield str(fake)
 
     monkeypatch.setattr(dump_tools, "option_file", instead)

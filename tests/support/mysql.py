@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
@@ -14,8 +15,6 @@ from support.servers import SqlServer
 
 class MySQL(SqlServer):
     """MySQL as its makers configure it, with room for the tests' connections; not a child of the tests' process."""
-
-    stop_seconds = 90
 
     def __init__(self, *options: str) -> None:
         self.program = require_tool("mysql-server")
@@ -51,14 +50,29 @@ class MySQL(SqlServer):
         return pymysql.connect(host="127.0.0.1", port=self.port, user="root", autocommit=True)
 
     def _tell(self, verb: str, *words: str, **environment: str) -> None:
-        command = [str(self.program), verb, f"--datadir={self.folder}", *words]
-        said = subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=self.stop_seconds if verb == "stop" else 600,  # the first start on a machine fetches the programs
-        )
-        if said.returncode != 0:
-            raise RuntimeError(f"`mysql-server {verb}` ended with {said.returncode}:\n{said.stderr[-2000:]}")
+        _run(self.program, verb, f"--datadir={self.folder}", *words, **environment)
+
+
+def client_programs(folder: Path) -> None:
+    """MySQL's own `mysql` and `mysqldump` in a folder; they read option files, as those of a package do."""
+    folder.mkdir()
+    there = Path(_run(require_tool("mysql-server"), "setup").rpartition("ready: ")[2].strip())
+    for name in ("mysql", "mysqldump"):
+        start, _, options = (there / name).read_text(encoding="utf-8").partition(" --no-defaults ")
+        path = folder / name
+        path.write_text(f'{start} "$@" {options.replace(chr(34) + "$@" + chr(34), "")}', encoding="utf-8")
+        path.chmod(0o755)
+
+
+def _run(program: Path, verb: str, *words: str, **environment: str) -> str:
+    said = subprocess.run(
+        [str(program), verb, *words],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,  # the first one on a machine fetches MySQL
+    )
+    if said.returncode != 0:
+        raise RuntimeError(f"`mysql-server {verb}` ended with {said.returncode}:\n{said.stderr[-2000:]}")
+    return said.stderr
