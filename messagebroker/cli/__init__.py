@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from messagebroker.ops import owner
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("messagebroker.cli.up:up", "Start the whole system here; the first time, set everything up."),
     "smoke": ("messagebroker.cli.smoke:smoke", "Check a running installation from outside, with a message."),
@@ -35,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 SILENT = ("health", "version")
 """These log nothing, and `health` is asked every few seconds: they do without the logging libraries."""
 
+AS_CALLED = ("services", "setup", "up", "run", *SILENT)
+"""These keep root's rights when root calls them: they make accounts and units, or are started as the account they need."""
+
 
 def build(words: list[str]) -> typer.Typer:
     """The program for one command line: the commands that `words` name for real, one line of help for the others."""
@@ -54,6 +59,8 @@ def build(words: list[str]) -> typer.Typer:
 
 
 def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
+    if name not in AS_CALLED:
+        owner.act_as_owner()
     if name not in SILENT:
         from messagebroker.ops import logs  # not for --help, which should be quick
 

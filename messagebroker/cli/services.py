@@ -32,6 +32,7 @@ HomeName = Annotated[str | None, typer.Option("--home", help=f"{', '.join(choosi
 Root = Annotated[Path | None, typer.Option("--root", help="The installation; by default this folder, or the usual place.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
+_WIDTH = 130  # a narrower terminal breaks the lines itself, and all names stay whole
 _COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "failed": "red"}
 
 
@@ -161,7 +162,11 @@ def _described(state: State) -> dict[str, object]:
 
 
 def _show(states: list[State]) -> None:
-    table = Table("role", "unit", "state", "start type", "since (UTC)", "restarts", "", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("role", "unit", "state", "start type", "since (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("restarts", no_wrap=True, justify="right")
+    table.add_column("", overflow="fold")
     for state in states:
         colour = _COLOURS.get(state.state, "default")
         table.add_row(
@@ -173,4 +178,5 @@ def _show(states: list[State]) -> None:
             "" if state.restarts is None else str(state.restarts),
             state.detail,
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    console.print(table, width=max(console.width, _WIDTH))

@@ -65,7 +65,6 @@ def service(plan: ServicePlan, place: Place) -> str:
     lines = [
         "[Unit]",
         f"Description={plan.display_name}: {plan.summary}",
-        "Documentation=man:systemd.exec(5)",
         f"After={' '.join(['network-online.target', *after, *roles])}",
         f"Wants={' '.join(['network-online.target', *roles])}",
         f"PartOf={TARGET}",
