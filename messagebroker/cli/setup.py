@@ -87,7 +87,8 @@ class _Installation:
         settings = self._settings()
         if database:
             self._require_server(settings)
-        self._keep(recovery_key=first_start.secret_files(settings, domains))
+        self._keep(recovery_key=first_start.secret_files(settings))
+        first_start.certificate_files(settings, domains)
         self.changes += homes.hand_out(settings, self.root)
         if self.handover:
             self.handover.client(settings)

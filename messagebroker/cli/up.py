@@ -53,7 +53,7 @@ def _run(settings: Settings, began: float) -> None:
         if settings.uses_embedded_redis:
             supervisor.children.append(embedded.child(settings))
             supervisor.start()
-        _say_once(settings, first_start.set_up(settings))
+        first_start.set_up(settings, _say_once)
         supervisor.children.extend(family(settings))
         supervisor.start()
         if not stop.is_set():
@@ -65,13 +65,13 @@ def _run(settings: Settings, began: float) -> None:
     typer.echo(f"stopped, but had to kill {', '.join(killed)}" if killed else "stopped")
 
 
-def _say_once(settings: Settings, made: Made) -> None:
-    """Before anything else can fail: these two are stored nowhere."""
-    if made.admin_password:
-        typer.echo(f"admin         {ADMIN}, one-time password {made.admin_password}")
+def _say_once(made: Made) -> None:
+    """At once, before anything else can fail: these two are stored nowhere."""
     if made.recovery_key:
         typer.echo(f"recovery key  {made.recovery_key}")
-        typer.echo("              keep it away from this machine: it opens the secrets inside backups. Neither is shown again.")
+        typer.echo("              keep it away from this machine: it opens the secrets inside backups. It is not shown again.")
+    if made.admin_password:
+        typer.echo(f"admin         {ADMIN}, one-time password {made.admin_password}")
     sys.stdout.flush()
 
 

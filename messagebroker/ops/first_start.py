@@ -5,7 +5,7 @@ Every step looks first and makes only what is missing, so that it may be repeate
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,22 +33,29 @@ class Made:
     recovery_key: str | None = None
 
 
-def set_up(settings: Settings) -> Made:
-    """Everything, on the database that the settings name; Redis need not run."""
-    recovery_key = secret_files(settings)
-    return Made(admin_password=database(settings), recovery_key=recovery_key)
+def set_up(settings: Settings, say: Callable[[Made], object] = lambda made: None) -> Made:
+    """Everything, on the database that the settings name; Redis need not run.
 
-
-def secret_files(settings: Settings, domains: Collection[str] = ()) -> str | None:
-    """What needs no server: folders, secrets, the CA, certificates of components (good for `domains` too) and of a client.
-
-    Returns the recovery key when it was made now.
+    `say` is told what was made as soon as it is there: what comes after it can fail, and then it would be lost.
     """
+    recovery_key = secret_files(settings)
+    say(Made(recovery_key=recovery_key))
+    certificate_files(settings)
+    password = database(settings)
+    say(Made(admin_password=password))
+    return Made(admin_password=password, recovery_key=recovery_key)
+
+
+def secret_files(settings: Settings) -> str | None:
+    """Folders and secrets; the recovery key when it was made now."""
     folders(settings)
-    recovery_key = keyring.first_secrets(settings)
+    return keyring.first_secrets(settings)
+
+
+def certificate_files(settings: Settings, domains: Collection[str] = ()) -> None:
+    """The CA, certificates of components (good for `domains` too) and of a client to try things with. Needs no server."""
     component_certificates.ensure(settings, domains)
     client(settings, DEMO)
-    return recovery_key
 
 
 def database(settings: Settings) -> str | None:

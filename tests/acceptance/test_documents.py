@@ -33,6 +33,8 @@ def parse(words: list[str]) -> None:
     command: Any = typer.main.get_command(build(words))
     context = None
     while words and hasattr(command, "commands"):
+        if command.invoke_without_command and words[0].startswith("-"):
+            return  # a command that has others below it: its own options were parsed with its name
         assert words[0] in command.commands, f"{words[0]} is no command of {command.name}"
         context = command.make_context(words[0], [*words[1:]], parent=context, resilient_parsing=True)
         command, words = command.commands[words[0]], words[1:]
