@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = "python.exe" if os.name == "nt" else "python"
 STAMP = VENV / "installed.txt"
 
 TEST_PROGRAMS = {
@@ -37,6 +38,7 @@ USAGE = """\
 usage: python3 bootstrap.py up            start the whole system here (all arguments go to `messagebroker up`)
        python3 bootstrap.py test [TIER …] run all checks and tests, or some tiers of tests (tests/budgets.toml)
        python3 bootstrap.py install       only make .venv; then .venv/bin/messagebroker is the program
+       python3 bootstrap.py release DIR   an environment in DIR that does not need this folder any more: for services
        python3 bootstrap.py install-dev   the same with what tests and checks need"""
 
 
@@ -52,6 +54,9 @@ def main(words: list[str]) -> int:
         install("requirements-dev.lock")
         install_what_tests_need()
         return run_forever([str(BIN / "just"), *(["test-tiers", *rest] if rest else ["test"])])
+    if command == "release" and len(rest) == 1:
+        release(Path(rest[0]).absolute())
+        return 0
     if command in ("install", "install-dev"):
         install("requirements.lock" if command == "install" else "requirements-dev.lock")
         return 0
@@ -60,7 +65,7 @@ def main(words: list[str]) -> int:
 
 def install(lock: str) -> None:
     """The environment with what `lock` names; a development environment also serves to run the system."""
-    if not works(BIN / "python"):
+    if not works(BIN / PYTHON):
         make_environment()
     wanted = f"{lock} {fingerprint(lock)}"
     installed = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.exists() else []
@@ -74,9 +79,24 @@ def install(lock: str) -> None:
     STAMP.write_text("\n".join([*(line for line in installed if not line.startswith(f"{lock} ")), wanted]), encoding="utf-8")
 
 
+def release(folder: Path) -> None:
+    """The locked requirements and a copy of this package in an environment of their own; doing it again mends it."""
+    python = folder / BIN.name / PYTHON
+    if not works(python):
+        make_environment(folder)
+    say(f"installing into {folder}")
+    for words in (
+        ("--require-hashes", "-r", str(ROOT / "requirements.lock")),
+        ("--require-hashes", "-r", str(ROOT / "requirements-build.lock")),
+        ("--no-build-isolation", "--no-deps", "--force-reinstall", str(ROOT)),
+    ):
+        pip(*words, python=python)
+    subprocess.run([python, "-m", "compileall", "-q", folder], check=False, capture_output=True)
+
+
 def compile_quietly() -> None:
     """Bytecode for everything: a role then starts in half a second instead of two, and takes a tenth less memory."""
-    subprocess.run([BIN / "python", "-m", "compileall", "-q", VENV, ROOT / "messagebroker"], check=False, capture_output=True)
+    subprocess.run([BIN / PYTHON, "-m", "compileall", "-q", VENV, ROOT / "messagebroker"], check=False, capture_output=True)
 
 
 def fingerprint(lock: str) -> str:
@@ -92,12 +112,12 @@ def works(python: Path) -> bool:
     return python.exists() and subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 0
 
 
-def make_environment() -> None:
+def make_environment(folder: Path = VENV) -> None:
     """A virtual environment; Debian keeps a part of `venv` in a package of its own."""
     if importlib.util.find_spec("ensurepip") is None:
         install_packages(["python3-venv"], "Debian's Python cannot make virtual environments without it")
-    say(f"making {VENV}")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+    say(f"making {folder}")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
 
 
 def install_what_tests_need() -> None:
@@ -139,9 +159,9 @@ def install_packages(packages: list[str], why: str) -> None:
         )
 
 
-def pip(*words: str) -> None:
-    """pip of the environment."""
-    command = [BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", *words]
+def pip(*words: str, python: Path = BIN / PYTHON) -> None:
+    """pip of an environment."""
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", *words]
     subprocess.run(command, check=True)
 
 

@@ -1,0 +1,147 @@
+"""A Windows machine for tests: a real Windows Python under Wine, in a prefix of its own that goes away with it.
+
+with Windows() as windows:
+    windows.python("-c", "print(1)")
+    windows.services("install")
+
+What Wine can prove and what it cannot is in docs/windows.md. 127.0.0.1 is shared with Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from support.machine import require_tool
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCE = ("messagebroker", "windows", "pyproject.toml", "README.md", "LICENSE", "bootstrap.py")
+LOCKS = ("requirements.lock", "requirements-build.lock")
+INSTALL_SECONDS = 240.0
+SECONDS = 60.0
+KEPT_VARIABLE = "MESSAGEBROKER_WINDOWS"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a program of Windows answered, its line ends as ours."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+    def good(self) -> Self:
+        assert self.code == 0, f"exit code {self.code}:\n{self.text}"
+        return self
+
+
+class Windows:
+    """One machine. Paths given as `C:\\…` are below `drive` on the Linux side."""
+
+    def __init__(self) -> None:
+        self.tool = require_tool("windows-python")
+        kept = os.environ.get(KEPT_VARIABLE)  # while writing tests: a machine that is there already
+        self.folder = Path(kept or tempfile.mkdtemp(prefix="mb-windows-"))
+        self.is_kept = bool(kept)
+        self.drive = self.folder / "prefix" / "drive_c"
+        self.interpreter = r"C:\py311\python.exe"
+
+    def __enter__(self) -> Self:
+        try:
+            self._call("setup", seconds=INSTALL_SECONDS).good()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._call("stop")
+        if not self.is_kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # programs
+
+    def python(self, *words: str, seconds: float = SECONDS, cwd: Path | None = None, **variables: str) -> Said:
+        """Runs the interpreter: of the system until `install` has made an environment."""
+        return self.run(self.interpreter, *words, seconds=seconds, cwd=cwd, **variables)
+
+    def run(self, *words: str, seconds: float = SECONDS, cwd: Path | None = None, **variables: str) -> Said:
+        return self._call("cmd", *words, seconds=seconds, cwd=cwd, variables=variables)
+
+    def messagebroker(self, *words: str, seconds: float = SECONDS, cwd: Path | None = None, **variables: str) -> Said:
+        return self.python("-I", "-m", "messagebroker", *words, seconds=seconds, cwd=cwd, **variables)
+
+    def power_cut(self) -> None:
+        """Everything on this machine ends at once."""
+        self._call("stop").good()
+
+    def boot(self) -> None:
+        """Starts it, and what starts by itself."""
+        self._call("keepalive", "start").good()
+
+    def _call(
+        self, *words: str, seconds: float = SECONDS, cwd: Path | None = None, variables: dict[str, str] | None = None
+    ) -> Said:
+        environment = {**os.environ, "STATE_DIR": str(self.folder), "PYTHONUTF8": "", **(variables or {})}
+        done = subprocess.run(
+            [str(self.tool), *words], capture_output=True, timeout=seconds, env=environment, cwd=cwd, stdin=subprocess.DEVNULL
+        )
+        out, err = (text.decode("utf-8", "replace").replace("\r\n", "\n") for text in (done.stdout, done.stderr))
+        return Said(done.returncode, out, err)
+
+    # our package
+
+    def install(self) -> None:
+        """As `windows/install.ps1` does it: the locked requirements and the package, in an environment of their own."""
+        source = self.path(r"C:\source")
+        shutil.rmtree(source, ignore_errors=True)
+        source.mkdir()
+        for name in SOURCE:
+            _copy(REPOSITORY / name, source / name)
+        for name in LOCKS:
+            shutil.copy(REPOSITORY / name, source / name)
+        release = r"C:\MessageBroker\releases\test"
+        self.python(r"C:\source\bootstrap.py", "release", release, seconds=INSTALL_SECONDS).good()
+        self.interpreter = rf"{release}\Scripts\python.exe"
+
+    def path(self, windows: str) -> Path:
+        """Where a path of this machine is for Linux."""
+        assert windows.startswith("C:\\")
+        return self.drive.joinpath(*windows.removeprefix("C:\\").split("\\"))
+
+    def read(self, windows: str) -> str:
+        path = self.path(windows)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    # its services, as Windows itself sees them
+
+    def state_of(self, service: str) -> str:
+        """RUNNING, STOP_PENDING, STOPPED, …; `-` when there is no such service."""
+        found = [line for line in self.run("sc.exe", "query", service).out.splitlines() if "STATE" in line]
+        return found[0].split()[-1] if found else "-"
+
+    def wait_for_state(self, service: str, state: str, seconds: float) -> float:
+        """How long it took."""
+        began = time.monotonic()
+        while (now := self.state_of(service)) != state:
+            assert time.monotonic() - began < seconds, f"{service} is {now} after {seconds} s, not {state}"
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+
+def _copy(path: Path, target: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+    elif path.exists():
+        shutil.copy(path, target)

@@ -1,0 +1,41 @@
+"""One Windows machine a session, with our package in it, beside Linux' Redis and MariaDB."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.servers import MariaDB, Redis, free_port
+from support.windows import Windows
+from support.windows_installation import WindowsInstallation
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder belongs to the tier `windows`."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.tier("windows"))
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def windows() -> Iterator[Windows]:
+    with Windows() as machine:
+        machine.install()
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def installation(windows: Windows, redis_server: Redis, mariadb_server: MariaDB) -> Iterator[WindowsInstallation]:
+    """`messagebroker setup` and `services install`, as an operator types them."""
+    for leftover in (r"C:\MessageBroker\.env", r"C:\MessageBroker\main_server"):
+        path = windows.path(leftover)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    ports = {name: free_port() for name in ("main_server_port", "proxy_port", "portal_port", "metrics_port")}
+    made = WindowsInstallation(windows, redis=redis_server, database=mariadb_server, ports=ports)
+    made.set_up()
+    yield made
+    made.remove_services()
