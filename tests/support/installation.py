@@ -26,7 +26,7 @@ import psutil
 import redis as redis_py
 from support.servers import free_port
 
-from messagebroker.ops import first_start, health
+from messagebroker.ops import certificates, first_start, health
 from messagebroker.ops.redis_client import DEPTH, NAMESPACE
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import WITH_DATABASE, Settings, load
@@ -195,7 +195,10 @@ class Installation:
 
     def client(self, name: str = "sender") -> ClientFiles:
         """A client's certificate, issued when there is none; returns when the proxies that run know it."""
-        files = self.files(first_start.client(self.settings, name))
+        cert = self.certs / f"{name}.crt"
+        if not cert.exists():
+            certificates.issue(self.settings, name)
+        files = self.files(cert)
         for proxy in self.processes:
             if proxy.partition("#")[0] == "proxy" and self.is_running(proxy):
                 self._wait_until_known(files, proxy)

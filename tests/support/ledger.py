@@ -98,3 +98,14 @@ def stored_markers(installation: Installation) -> collections.Counter[str]:
             str(decode_payload(ring.open(bytes(row.id), row.client_id, bytes(row.payload), keys[bytes(row.data_key_id)])).body)
             for row in Message.select().iterator()
         )
+
+
+def assert_exactly_once(senders: list[Sender], stored: collections.Counter[str]) -> None:
+    """What was acknowledged is stored, nothing twice, and nothing that nobody sent."""
+    accepted = {marker for sender in senders for marker in sender.accepted}
+    sent = {marker for sender in senders for marker in sender.sent}
+    lost = accepted - stored.keys()
+    assert not lost, f"{len(lost)} acknowledged messages are not stored, such as {sorted(lost)[:5]}"
+    twice = [marker for marker, count in stored.items() if count > 1]
+    assert not twice, f"{len(twice)} messages are stored more than once, such as {twice[:5]}"
+    assert not stored.keys() - sent, "something is stored that nobody sent"
