@@ -1,0 +1,35 @@
+"""One project for all tests that leave it as they found it; it comes up from nothing, as the first test sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support.containers import Project
+from support.images import Images, built
+from support.installation import ClientFiles
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[Images]:
+    with built(str(os.getpid())) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def system(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """MySQL, Redis and one of each role."""
+    with Project("system", images, tmp_path_factory.mktemp("system"), proxies=2) as project:
+        yield project.up()
+
+
+@pytest.fixture(scope="session")
+def scaled(system: Project) -> Project:
+    """The same with three workers and two proxies; it stays so."""
+    return system.up("--scale", "worker=3", "--scale", "proxy=2")
+
+
+@pytest.fixture(scope="session")
+def sender(system: Project) -> ClientFiles:
+    return system.client("sender")

@@ -1,0 +1,148 @@
+"""What goes wrong in production, done to real containers under load: nothing acknowledged is lost, and health names the cause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.containers import Project, until
+from support.images import docker
+from support.installation import ClientFiles
+from support.load import Load
+
+pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(300)]
+WORKERS = 3
+
+
+@pytest.fixture(autouse=True)
+def _afterwards(scaled: Project) -> Iterator[None]:
+    yield
+    scaled.wait_until_healthy()
+
+
+@pytest.fixture
+def urls(scaled: Project) -> tuple[str, str]:
+    return scaled.url("proxy", 1), scaled.url("proxy", 2)
+
+
+def kill_process(project: Project, container: str) -> None:
+    """kill -9 of all that runs in it, from outside: unlike `docker kill` the engine takes it for a crash."""
+    pids = docker("top", container, "-eo", "pid").split()[1:]
+    for pid in sorted(map(int, pids), reverse=True):
+        Path(f"/proc/{pid}").exists() and kill(pid)
+
+
+def kill(pid: int) -> None:
+    import os
+    import signal
+
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def unhealthy(project: Project, service: str, *words: str, number: int = 1) -> bool:
+    """Docker says so, and the check's own words name the cause."""
+    status, said = project.health(service, number)
+    return status == "unhealthy" and any(word in said.lower() for word in words)
+
+
+def test_a_killed_worker_comes_back_and_the_others_take_over(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str]
+) -> None:
+    before = {name: scaled.state(name)["RestartCount"] for name in scaled.containers("worker")}
+    with Load(scaled, sender, *urls) as load:
+        load.wait_for(50)
+        for name in before:
+            kill_process(scaled, name)
+            load.wait_for(20)
+    until(lambda: all(scaled.state(name)["RestartCount"] > count for name, count in before.items()), 30)
+    load.require_stored(60)
+    assert load.failed == []
+
+
+def test_while_redis_is_paused_nothing_is_acknowledged_and_after_it_all_is_well(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str]
+) -> None:
+    redis = scaled.container("redis")
+    with Load(scaled, sender, *urls) as load:
+        load.wait_for(50)
+        docker("pause", redis)
+        try:
+            time.sleep(1.5)  # what was under way when it stopped
+            acknowledged = len(load.accepted)
+            until(lambda: unhealthy(scaled, "proxy", "redis"), 60, lambda: scaled.health("proxy"))
+            until(lambda: unhealthy(scaled, "main", "redis"), 60, lambda: scaled.health("main"))
+            assert len(load.accepted) == acknowledged
+        finally:
+            docker("unpause", redis)
+        load.wait_for(50, seconds=60)
+    load.require_stored(60)
+
+
+def test_without_the_database_proxies_go_on_and_the_backlog_drains_after(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str]
+) -> None:
+    with Load(scaled, sender, *urls) as load:
+        load.wait_for(50)
+        with scaled.disconnected("mysql", "data"):
+            load.wait_for(300, seconds=60)
+            for role in ("main", "worker", "scheduler"):
+                until(lambda role=role: unhealthy(scaled, role, "database", "mysql"), 60, lambda role=role: scaled.health(role))
+            assert scaled.health("proxy")[0] == "healthy"
+        load.wait_for(50)
+    assert load.failed == []
+    load.require_stored(90)
+
+
+def test_a_proxy_that_is_cut_off_from_redis_says_so_and_the_other_works(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str]
+) -> None:
+    with Load(scaled, sender, urls[1]) as other:
+        other.wait_for(20)
+        with scaled.disconnected("proxy", "queue"), Load(scaled, sender, urls[0]) as cut_off:
+            until(lambda: unhealthy(scaled, "proxy", "redis"), 60, lambda: scaled.health("proxy"))
+            until(lambda: cut_off.failed, 60)
+            assert cut_off.accepted == []
+            other.wait_for(20)
+            assert scaled.health("proxy", 2)[0] == "healthy"
+    assert all("503" in text or "redis-unavailable" in text for text in cut_off.failed), cut_off.failed
+    assert other.failed == []
+    scaled.wait_until_healthy("proxy")
+    with Load(scaled, sender, urls[0]) as again:
+        again.wait_for(20, seconds=60)
+    other.require_stored()
+    again.require_stored()
+
+
+def test_a_worker_that_was_killed_for_its_memory_is_started_again(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str], record_property: Any
+) -> None:
+    container = scaled.container("worker")
+    before = scaled.state(container)["RestartCount"]
+    with Load(scaled, sender, *urls) as load:
+        load.wait_for(50)
+        for pid in docker("top", container, "-eo", "pid").split()[1:]:  # the kernel takes the role, not the one that is greedy
+            Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+        greedy = "import time\nkept = [bytearray(b'x' * 2**20) for _ in range(4096)]\ntime.sleep(60)"
+        scaled.try_compose("exec", "-T", "--index=1", "worker", "python", "-c", greedy, seconds=60)
+        until(lambda: scaled.state(container)["RestartCount"] > before, 60, lambda: scaled.state(container))
+        load.wait_for(50)
+    record_property("killed_for_memory", 1)
+    assert "oom" in docker(
+        "events",
+        "--since=10m",
+        "--until=0s",
+        "--filter",
+        f"container={container}",
+        "--filter",
+        "event=oom",
+        "--format",
+        "{{.Action}}",
+    )
+    assert load.failed == []
+    load.require_stored(90)
