@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import configparser
+import re
 from pathlib import Path
+from typing import Any
 
 import peewee as pw
 import pytest
 from support.installed import quiet, url_of
-from support.servers import SqlServer, free_port
+from support.mysql import MySQL
+from support.servers import MariaDB, SqlServer, free_port
 
-from messagebroker.db import connection
+from messagebroker.db import connection, inspection
+from messagebroker.db.address import Address
 from messagebroker.ops import clock, doctor_database, doctor_machine, dump_tools
 from messagebroker.ops.doctor_database import granted
 from messagebroker.ops.findings import Finding
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGURATIONS = ["docker/mysql/mysql.cnf"]
+QUOTES = "'\""
 
 
 def bad(url: str | None, folder: Path, **overrides: object) -> list[Finding]:
@@ -99,6 +108,46 @@ def test_less_durability_than_promised(sql_server: SqlServer, tmp_path: Path) ->
     assert any("`innodb_flush_log_at_trx_commit = 1`" in fix for fix in fixes)
 
 
+def test_a_binary_log_that_is_not_synced(sql_server: SqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = sql_server.fresh("binlog")
+    asked = inspection.variable
+    monkeypatch.setattr(inspection, "variable", lambda name: "ON" if name == "log_bin" else asked(name))
+    found: dict[int, bool] = {}
+    for sync in (0, 1):
+        sql_server.execute(f"SET GLOBAL sync_binlog = {sync}")
+        found[sync] = any("`sync_binlog = 1`" in finding.fix for finding in bad(url, tmp_path))
+    assert found == {0: True, 1: False}
+
+
+def test_a_far_server_without_encryption(mariadb_server: MariaDB, tmp_path: Path) -> None:
+    """MariaDB 10.11 has no certificate of its own making; MySQL has."""
+    opened: Any = connection.open_database(quiet(tmp_path, database_url=mariadb_server.url()))
+    found = doctor_database._encryption(
+        Address(host="db.example.org", port=3306, user="u", password="p", name="message_system")
+    )
+    assert (found.level, "not encrypted" in found.text) == ("warning", True)
+    opened.close_all()
+
+
+@pytest.mark.tier("mysql")
+@pytest.mark.parametrize("file", CONFIGURATIONS)
+def test_the_configuration_files_that_come_with_the_system_are_right(file: str, tmp_path: Path) -> None:
+    with MySQL(*options_of(REPOSITORY / file)) as server:
+        assert [finding.text for finding in bad(server.fresh_user("conf", "conf"), tmp_path)] == ["the database is empty"]
+        assert server.execute("SHOW VARIABLES LIKE 'character_set_server'") == [("character_set_server", "utf8mb4")]
+
+
+def options_of(path: Path) -> list[str]:
+    """The lines of [mysqld] as arguments, without those about the machine that the file is for."""
+    parser = configparser.ConfigParser(allow_no_value=True, interpolation=None)
+    parser.read_string(path.read_text(encoding="utf-8"))
+    names = {name.replace("-", "_"): value for name, value in parser["mysqld"].items()}
+    kept = {
+        name: value for name, value in names.items() if not re.search("dir$|port$|address$|socket$|log_error|pipe|shared", name)
+    }
+    return [f"--{name}" if value is None else f"--{name}={value.strip(QUOTES)}" for name, value in kept.items()]
+
+
 def test_a_small_packet(sql_server: SqlServer, tmp_path: Path) -> None:
     url = sql_server.fresh("packet")
     sql_server.execute("SET GLOBAL max_allowed_packet = 1048576")
@@ -139,10 +188,8 @@ def test_an_old_server() -> None:
     assert list(doctor_database._version("MySQL 8.0.36")) == list(doctor_database._version("MariaDB 11.4.2")) == []
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_damaged_sqlite_file(database: pw.Database, tmp_path: Path) -> None:
-    if not isinstance(database, pw.SqliteDatabase):
-        database = pw.SqliteDatabase(tmp_path / "message_system.db")
-        database.execute_sql("CREATE TABLE t (a)")
     database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
     path = tmp_path / "message_system.db"
@@ -152,6 +199,7 @@ def test_a_damaged_sqlite_file(database: pw.Database, tmp_path: Path) -> None:
     assert "error" in [finding.level for finding in bad(None, tmp_path)]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_sqlite_in_production(tmp_path: Path, database: pw.Database) -> None:
     from messagebroker.db import schema
 

@@ -55,7 +55,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def strict_server(authority: Authority) -> Iterator[MySQL]:
-    """Refuses whoever does not use TLS; its certificate is for localhost and 127.0.0.1."""
+    """Refuses whoever does not use TLS, and has a binary log; its certificate is for localhost and 127.0.0.1."""
     server = MySQL()
     issued = authority.issue("database", uris=[], usages=[SERVER], hosts=True)
     files = {name: server.folder / name for name in ("ca.crt", "server.crt", "server.key")}
@@ -63,7 +63,7 @@ def strict_server(authority: Authority) -> Iterator[MySQL]:
         shutil.copyfile(source, target)
     server.options = (
         f"--ssl-ca={files['ca.crt']}", f"--ssl-cert={files['server.crt']}", f"--ssl-key={files['server.key']}",
-        "--require-secure-transport=ON",
+        "--require-secure-transport=ON", "--log-bin",
     )  # fmt: skip
     with server:
         yield server
