@@ -112,7 +112,13 @@ def is_outage(error: BaseException) -> bool:
         return isinstance(error, pw.OperationalError) and any(
             text in str(error) for text in ("locked", "unable to open", "disk is full", "disk I/O", "readonly")
         )
-    return error_number(error) in _LOST_NUMBERS
+    number = error_number(error)
+    return _is_about_the_connection(error) if number is None else number in _LOST_NUMBERS
+
+
+def _is_about_the_connection(error: pw.PeeweeException) -> bool:
+    """What PyMySQL raises without a number: it could not make sense of what the server sent. The server says numbers."""
+    return isinstance(getattr(error, "orig", None), pymysql.err.InternalError | pymysql.err.OperationalError)
 
 
 @contextmanager
