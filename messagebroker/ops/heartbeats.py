@@ -31,6 +31,11 @@ class Alive:
     leaders: int = 0  # hold a lease; of schedulers one does
 
 
+def host() -> str:
+    """This machine, as the rows name it."""
+    return socket.gethostname()[:255]
+
+
 def alive() -> dict[str, Alive]:
     """By role, as the database has it now."""
     with connected():
@@ -51,7 +56,7 @@ class Heart:
         self._row = {
             "instance": self.instance,
             "role": role,
-            "host": socket.gethostname()[:255],
+            "host": host(),
             "pid": os.getpid(),
             "started_at": clock.now(),
         }

@@ -95,6 +95,15 @@ def test_db_upgrade_then_status(tmp_path: Path) -> None:
     assert json.loads(after.stdout)["missing"] == []
 
 
+def test_db_status_names_a_database_that_is_not_there_and_makes_none(tmp_path: Path) -> None:
+    missing = tmp_path / "typo" / "x.db"
+    ended = program("db", "status", folder=tmp_path, DATABASE_URL=f"sqlite:///{missing}")
+    assert ended.returncode == 1
+    assert f"the folder {missing.parent} does not exist" in ended.stderr
+    assert "DATABASE_URL" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_db_upgrade_registers_what_was_issued_before_there_was_a_database(tmp_path: Path) -> None:
     assert program("certs", "init-ca", folder=tmp_path).returncode == 0
     assert program("certs", "issue", "warehouse-7", folder=tmp_path).returncode == 0

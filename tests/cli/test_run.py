@@ -52,7 +52,7 @@ def test_in_production_it_must_not_be_able_to_read_the_private_key(role: str, tm
 
 
 def test_a_role_refuses_a_schema_that_it_does_not_know(settings: Settings, served: list[str]) -> None:
-    with pytest.raises(ConfigurationError, match="run `messagebroker db upgrade`"):
+    with pytest.raises(ConfigurationError, match="with `messagebroker db upgrade`"):
         run.serve("worker", settings, threading.Event())
     open_database(settings)
     schema.upgrade()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import peewee as pw
@@ -15,8 +17,9 @@ from messagebroker.ops import backup, certificates, keyring, policy, ports
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.policy import publish
+from messagebroker.ops.ports import Holder
 from messagebroker.ops.redis_client import POLICY, connect
-from messagebroker.ops.restore import Plan, restore
+from messagebroker.ops.restore import Plan, Restore, restore
 from messagebroker.ops.restore_files import merge_master_keys
 from messagebroker.ops.snapshot import verify
 
@@ -96,11 +99,34 @@ def test_a_role_that_listens_here_is_running_too(tmp_path: Path, monkeypatch: py
     """Proxy and portal have no heartbeat."""
     installed = on_sqlite(tmp_path, proxy_port=18001)
     path = backup.create(installed.settings)
-    monkeypatch.setattr(ports, "holder", lambda port: "messagebroker run proxy (pid 7)" if port == 18001 else None)
-    with pytest.raises(Refused, match="messagebroker run proxy"):
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(7, "python", "proxy") if port == 18001 else None)
+    with pytest.raises(Refused, match=r"proxy on .* \(pid 7\) still run"):
         restore(installed.settings, path, installed.recovery_key)
-    monkeypatch.setattr(ports, "holder", lambda port: "nginx (pid 8)")
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(8, "nginx"))
     restore(installed.settings, path, installed.recovery_key)
+
+
+def test_a_role_that_beats_and_listens_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = on_sqlite(tmp_path, main_server_port=18000)
+    path = backup.create(installed.settings)
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(os.getpid(), "python", "main") if port == 18000 else None)
+    heart = Heart("main")
+    heart.beat()
+    with Restore(installed.settings, path, installed.recovery_key) as work:
+        assert work.plan.running == (f"main on {socket.gethostname()} (pid {os.getpid()})",)
+
+
+def test_a_backup_comes_back_where_there_is_no_database_yet(tmp_path: Path) -> None:
+    installed = on_sqlite(tmp_path / "old")
+    installed.store(2)
+    path = backup.create(installed.settings)
+    settings = quiet(tmp_path / "new", backup_dir=tmp_path / "backups")
+    open_database(settings)
+    with Restore(settings, path, installed.recovery_key) as work:
+        assert work.plan.rows_now == {}
+        assert not (tmp_path / "new").exists()
+        assert work.carry_out("cli").database_aside is None
+    assert count() == 2
 
 
 def test_nothing_changes_when_the_answer_is_no(installed: Installed) -> None:
