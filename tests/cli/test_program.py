@@ -67,6 +67,27 @@ def test_in_production_a_role_that_can_read_the_databases_password_ends(tmp_path
     assert "k3Jd82hs" not in ended.stderr
 
 
+def test_an_error_of_run_is_on_the_console_once_and_in_the_file(tmp_path: Path) -> None:
+    for log_folder in (str(tmp_path / "logs"), ""):
+        ended = program("run", "worker", folder=tmp_path, METRICS_PORT="0", LOG_FILE_PATH=log_folder)
+        assert ended.returncode == 3
+        assert ended.stderr.count("there is no database") == 1
+        assert "Traceback" not in ended.stderr
+    assert "there is no database" in (tmp_path / "logs" / "worker.log").read_text(encoding="utf-8")
+    production = {"ENVIRONMENT": "production", "DATABASE_URL": "mysql://me:pw@127.0.0.1:9/message_system"}
+    ended = program("run", "proxy", "--supervised", folder=tmp_path, **production)
+    assert ended.stderr.startswith("error: DATABASE_URL is set for the proxy"), "the log is in the file alone then"
+
+
+def test_an_error_that_nobody_expected_has_one_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import messagebroker.cli.run as run\nrun.entry = lambda role: lambda settings, stop: 1 / 0\n", encoding="utf-8"
+    )
+    ended = program("run", "proxy", folder=tmp_path, PROXY_PORT="0", PYTHONPATH=str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr.count("ZeroDivisionError: ") == 1
+
+
 def test_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
     ended = program("run", "mainframe", folder=tmp_path)
     assert ended.returncode == 2
