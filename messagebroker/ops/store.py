@@ -19,6 +19,7 @@ from messagebroker.ops.clock import from_micros, micros
 from messagebroker.ops.records import Record, SealedKey
 
 _DUPLICATE_ENTRY = 1062
+_NO_REFERENCED_ROW = 1452
 _ATTEMPTS = 5
 _CHUNK = 500
 
@@ -77,7 +78,11 @@ def _stored(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int)
 
 
 def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
-    """The slow way, after a duplicate: looks first. Another worker may store the same meanwhile, so it may look again."""
+    """The slow way, after a duplicate: looks first.
+
+    Meanwhile another worker may store the same, or the cleanup remove the message that an alias was to name (its copy
+    is a new message then), so it may look again.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with writing():
@@ -89,7 +94,7 @@ def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], m
             repeated = len(records) - len(news) - len(aliases)
             return Stored(stored=len(news), duplicates=repeated, aliased=len(aliases), statuses=statuses)
         except pw.IntegrityError as error:
-            if not _is_duplicate(error) or attempt == _ATTEMPTS:
+            if not (_is_duplicate(error) or _is_gone(error)) or attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the loop returns or raises")
 
@@ -227,3 +232,7 @@ def _remember_keys(records: Iterable[Record]) -> None:
 
 def _is_duplicate(error: pw.IntegrityError) -> bool:
     return error_number(error) == _DUPLICATE_ENTRY or "UNIQUE constraint failed" in str(error)
+
+
+def _is_gone(error: pw.IntegrityError) -> bool:
+    return error_number(error) == _NO_REFERENCED_ROW or "FOREIGN KEY constraint failed" in str(error)

@@ -77,6 +77,21 @@ def test_a_later_copy_under_an_idempotency_key_becomes_an_alias() -> None:
     assert store([later], KEYS, now=clock.now()).duplicates == 1, "redelivered"
 
 
+def test_a_copy_of_a_message_that_the_cleanup_removes_meanwhile_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender has a 202 for it, and nothing else answers for it any more."""
+    first, later = (record(idempotency_key=b"k" * 20) for _ in range(2))
+    stored = record()
+    store([first, stored], KEYS, now=clock.now())
+    sort_out = storing._sort_out
+    looked = [sort_out([later, stored])]
+    Message.delete().where(Message.id == first.id).execute()
+    monkeypatch.setattr(storing, "_sort_out", lambda records: looked.pop() if looked else sort_out(records))
+    found = store([later, stored], KEYS, now=clock.now())
+    assert looked == []
+    assert (found.stored, found.aliased, found.duplicates) == (1, 0, 1)
+    assert {bytes(row.id) for row in Message.select()} == {later.id, stored.id}
+
+
 def test_copies_under_one_key_within_one_list() -> None:
     first, later = (record(idempotency_key=b"k" * 20) for _ in range(2))
     found = store([first, later], KEYS, now=clock.now())
