@@ -11,10 +11,9 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db.bulk import insert, literals
-from messagebroker.db.connection import error_number, is_mysql
+from messagebroker.db.connection import database, error_number, is_mysql
 from messagebroker.db.models import DataKey, Message, MessageAlias
 from messagebroker.db.writing import writing
-from messagebroker.errors import Unavailable
 from messagebroker.ops.clock import from_micros, micros
 from messagebroker.ops.records import Record, SealedKey
 
@@ -30,7 +29,11 @@ _COLUMNS = (
 
 _KEY_SECONDS = 60.0
 _known_keys: dict[bytes, float] = {}
-"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row."""
+"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row.
+
+That they are still there is asked all the same, which locks nothing: the database may be a restored one by now, or a
+replica that had not got them yet, and without its key a message can never be opened.
+"""
 
 
 @dataclass(kw_only=True)
@@ -57,14 +60,6 @@ def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: dateti
         peewee.DataError, peewee.IntegrityError: the database refuses one of the rows. Nothing is stored.
     """
     moment = micros(now)
-    try:
-        return _stored(records, keys, moment)
-    except Unavailable:
-        _known_keys.clear()  # what answers next may be a replica that had not got them yet, or a backup
-        raise
-
-
-def _stored(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
     try:
         with writing():
             _write_keys(records, keys, moment)
@@ -203,10 +198,19 @@ def _write_keys(records: Iterable[Record], keys: Mapping[bytes, SealedKey], mome
     if missing:
         raise ValueError(f"the call lacks the data key {min(missing).hex()} that its records name")
     old = time.monotonic() - _KEY_SECONDS
-    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named) if _known_keys.get(key_id, old) <= old]
+    there = _keys_there([key_id for key_id in named if _known_keys.get(key_id, old) > old])
+    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named - there)]
     if rows:
         target = {} if is_mysql() else {"conflict_target": [DataKey.id]}
         DataKey.insert_many(rows).on_conflict(preserve=[DataKey.last_seen_at], **target).execute()
+
+
+def _keys_there(known: list[bytes]) -> set[bytes]:
+    if not known:
+        return set()
+    ids = ",".join([f"X'{key_id.hex()}'" for key_id in known])
+    found = database.execute_sql(f"SELECT id FROM data_keys WHERE id IN ({ids})")  # noqa: S608 - hexadecimal
+    return {bytes(key_id) for (key_id,) in found.fetchall()}
 
 
 def _key_row(key: SealedKey, moment: int) -> dict[str, object]:
