@@ -20,7 +20,7 @@ from messagebroker.settings import load
 )
 def test_an_outage_is_told_with_the_place_and_the_next_step(variables: dict[str, str], place: str, tmp_path: Path) -> None:
     with connect(load(variables, data_dir=tmp_path)) as client:
-        said = str(unavailable(client, redis.ConnectionError("refused"), ", so nothing was done"))
+        said = str(unavailable(client, redis.ConnectionError("refused."), ", so nothing was done"))
     assert said.startswith(f"Redis at {place} does not answer, so nothing was done: refused; start it")
     assert "REDIS_URL" in said
     assert "REDIS_HOST" in said
