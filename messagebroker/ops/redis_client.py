@@ -39,8 +39,9 @@ def connect(settings: Settings, *, read_timeout: float | None = None) -> redis.R
 
 def unavailable(client: redis.Redis, error: redis.RedisError, outcome: str = "") -> Unavailable:
     """What people read about an outage: which Redis, why, and the next step. Never the password."""
+    reason = str(error).rstrip(".")
     return Unavailable(
-        f"Redis at {_place(client)} does not answer{outcome}: {str(error).rstrip(".")}; start it (`messagebroker up` runs one of its own), "
+        f"Redis at {_place(client)} does not answer{outcome}: {reason}; start it (`messagebroker up` runs one of its own), "
         "or correct REDIS_URL (or REDIS_HOST and REDIS_PORT)"
     )
 
