@@ -150,7 +150,7 @@ def unavailable(error: BaseException) -> Unavailable:
         reason, step = "this process has all its connections in use", "DATABASE_POOL_SIZE allows more"
     else:
         numbered = len(error.args) > 1 and isinstance(error.args[0], int)  # MySQL's errors are (number, text)
-        reason = f"{error.args[1]}" if numbered else str(error)
+        reason = (f"{error.args[1]}" if numbered else str(error)) or "the connection is gone"
         step = "start it, or correct DATABASE_URL"
     return Unavailable(f"the database {_place()} (DATABASE_URL) does not answer: {reason}; {step}")
 

@@ -100,13 +100,17 @@ class Committer:
 
     def _work(self) -> None:
         while self._turns.get():
-            while self._is_writing:
+            while self._has_more():
                 try:
                     self._write_next()
                 except Exception as error:  # without this thread nobody is ever answered again
                     with suppress(Exception):
                         log.error("the group commit goes on after an error", exc_info=error)
                     time.sleep(_PAUSE_SECONDS)
+
+    def _has_more(self) -> bool:
+        with self._lock:  # who has just put the turn may not have said so yet
+            return self._is_writing
 
     def _write_next(self) -> None:
         """Writes a group and tells everybody in it: whatever happens, nobody may wait for ever."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ def test_many_threads_and_many_requests_lose_nothing(proxy: Proxy) -> None:
         thread.join(30)
     assert len(given) == len(set(given)) == 16 * (13 + 7 * 3)
     assert sorted(given) == sorted(ids.text(record.id) for record in proxy.queued())
+
+
+def test_a_writer_that_is_up_before_its_turn_is_noted_writes_all_the_same(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = proxy.parts.committer._turns
+
+    def put(turn: bool) -> None:
+        turns.put(turn)
+        time.sleep(0.05)  # the other thread runs now
+
+    monkeypatch.setattr(proxy.parts.committer, "_turns", SimpleNamespace(put=put, get=turns.get))
+    assert [proxy.submit(MESSAGE).status_code for _ in range(3)] == [202] * 3
 
 
 def test_a_mistake_of_ours_wakes_everybody(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
