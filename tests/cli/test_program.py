@@ -14,6 +14,8 @@ from messagebroker.__main__ import exit_code
 from messagebroker.cli import COMMANDS
 from messagebroker.errors import BrokerError, ConfigurationError, Conflict, NotFound, Refused, Unavailable
 
+pytestmark = pytest.mark.tier("processes")  # each starts the program, which takes a second
+
 
 def program(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
