@@ -19,7 +19,8 @@ def main() -> None:
     try:
         build(sys.argv[1:])(prog_name="messagebroker")
     except BrokerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not error.told:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

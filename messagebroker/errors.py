@@ -11,6 +11,7 @@ class BrokerError(Exception):
     """Something the caller can read and act on; the CLI prints it without a traceback."""
 
     permanent = True
+    told = False  # whether the person in front of this process has read it already
 
 
 class ConfigurationError(BrokerError):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from messagebroker import crontab
 from messagebroker.errors import ConfigurationError
-from messagebroker.settings_sources import Errors, merged
+from messagebroker.settings_sources import Errors, in_words, merged
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port, for tests
 Positive = Annotated[int, Field(gt=0)]
@@ -218,7 +218,8 @@ def _validated(values: dict[str, Any], errors: Errors) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors(include_url=False)}
+        found = error.errors(include_url=False)
+        wrong = {str(item["loc"][0]): in_words(item["type"], item["msg"], item.get("ctx", {})) for item in found}
     for field, message in wrong.items():
         shown = "" if _is_secret(field) else f" (it is {str(values[field])!r})"
         errors.append((field.upper(), message + shown))

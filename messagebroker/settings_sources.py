@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -29,7 +30,7 @@ def _dotenv(path: Path, errors: Errors) -> dict[str, str]:
     try:
         found = dotenv_values(path, encoding="utf-8", interpolate=False)  # a `$` in a password is a `$`
     except (OSError, UnicodeDecodeError) as error:
-        errors.append((str(path), f"cannot be read: {error}"))
+        errors.append((str(path), f"cannot be read: {_why(error)}"))
         return {}
     return {key.upper(): value for key, value in found.items() if value is not None}
 
@@ -46,5 +47,34 @@ def _from_files(layer: Mapping[str, str], names: Collection[str], errors: Errors
         try:
             found[name] = Path(pointer).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            errors.append((f"{name}_FILE", f"cannot read {pointer}: {getattr(error, 'strerror', None) or error}"))
+            errors.append((f"{name}_FILE", f"cannot read {pointer}: {_why(error)}"))
     return found
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+
+
+def in_words(kind: str, message: str, limits: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, for somebody who never heard of pydantic."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind in _LIMITS:
+        word, name = _LIMITS[kind]
+        return f"must be {word} {limits[name]:g}"
+    if kind == "literal_error":
+        return f"must be {limits['expected']}"
+    for beginning, text in _KINDS.items():
+        if kind.startswith(beginning):
+            return f"must be {text}"
+    return message
+
+
+_LIMITS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "path": "a path", "string": "text in UTF-8"}
+"""Beginnings of pydantic's names for errors -> what the value must be."""

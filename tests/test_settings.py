@@ -86,6 +86,40 @@ def test_all_errors_are_reported_together_with_their_variables(tmp_path: Path) -
     assert "(it is 'eight thousand')" in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PROXY_PORT", "eight thousand", "must be a whole number"),
+        ("PROXY_PORT", "70000", "must be at most 65535"),
+        ("REDIS_DB", "-1", "must be at least 0"),
+        ("WORKER_COUNT", "0", "must be above 0"),
+        ("WORKER_COUNT", "9" * 5000, "must be a whole number"),
+        ("HANDSHAKE_SECONDS", "soon", "must be a number"),
+        ("METRICS_ENABLED", "perhaps", "must be true or false"),
+        ("ENVIRONMENT", "live", "must be 'development', 'test' or 'production'"),
+        ("SCHEDULE_TIMEZONE", "Mars/Olympus", "is no time zone; names look like Europe/Berlin or UTC"),
+    ],
+)
+def test_errors_are_sentences_of_ours(name: str, value: str, said: str) -> None:
+    (line,) = errors_of({name: value})
+    assert line.strip() == f"{name}: {said} (it is {value!r})"
+
+
+@pytest.mark.parametrize("value", ["zzz", "\udcff"])  # the second: what Python makes of an environment that is not UTF-8
+def test_no_variable_is_answered_in_the_words_of_a_library(value: str) -> None:
+    lines = errors_of({field.upper(): value for field in Settings.model_fields if not field.endswith(("_dir", "_path"))})
+    assert len(lines) > 20
+    assert [line for line in lines if "nput" in line or "Value" in line] == []
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff")
+    (tmp_path / "secret").write_bytes(b"\xff")
+    first, second = errors_of({"JWT_SECRET_FILE": str(tmp_path / "secret")})
+    assert first.strip() == ".env: cannot be read: it is no UTF-8 text"
+    assert second.strip() == f"JWT_SECRET_FILE: cannot read {tmp_path / 'secret'}: it is no UTF-8 text"
+
+
 def test_a_wrong_secret_is_never_repeated() -> None:
     (line,) = errors_of({"DATABASE_URL": "postgres://me:hunter2@db/x"})
     assert "DATABASE_URL" in line

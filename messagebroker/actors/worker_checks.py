@@ -11,6 +11,7 @@ from messagebroker.db.models import Message
 from messagebroker.errors import BrokerError
 from messagebroker.ops import metrics
 from messagebroker.ops.queues import depths
+from messagebroker.ops.redis_client import unavailable
 
 _log = structlog.get_logger("messagebroker.worker")
 
@@ -30,7 +31,7 @@ def redis_answers(client: redis.Redis) -> str | None:
     try:
         client.ping()
     except redis.RedisError as error:
-        return f"Redis does not answer: {error}"
+        return str(unavailable(client, error))
     return None
 
 

@@ -154,8 +154,10 @@ def _recovery_key(file: Path | None) -> str:
         return sys.stdin.readline()
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokerError(f"cannot read the recovery key from {file}: {error}") from error
+    except OSError as error:
+        raise BrokerError(f"cannot read the recovery key from {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BrokerError(f"cannot read the recovery key from {file}: it is no text") from error
 
 
 def _described(one: backup.Listed) -> dict[str, object]:

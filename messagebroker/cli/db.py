@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from messagebroker.db import schema
-from messagebroker.db.connection import open_database
-from messagebroker.errors import BrokerError
+from messagebroker.db.connection import NoDatabase, open_database
+from messagebroker.errors import BrokerError, NotFound
 from messagebroker.ops import certificates
 from messagebroker.settings import load
 
@@ -41,6 +41,8 @@ def status(
     """
     open_database(load(role="main"))
     found = schema.status()
+    if found.absent and not as_json:
+        raise NotFound(str(NoDatabase(found.absent)))
     if as_json:
         typer.echo(json.dumps({"applied": found.applied, "missing": found.missing, "unknown": found.unknown}))
     else:

@@ -54,4 +54,8 @@ def _print(finding: Finding) -> None:
 
 def _sum_up(found: list[Finding]) -> None:
     errors, warnings = (sum(finding.level == level for finding in found) for level in ("error", "warning"))
-    typer.echo(f"{errors} errors, {warnings} warnings, {len(found) - errors - warnings} good")
+    typer.echo(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}, {len(found) - errors - warnings} good")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from messagebroker.db.connection import open_database
-from messagebroker.errors import Refused, Unavailable
+from messagebroker.errors import Refused
 from messagebroker.ops import failures, ids
 from messagebroker.ops.queues import depths
-from messagebroker.ops.redis_client import connect
+from messagebroker.ops.redis_client import connect, unavailable
 from messagebroker.settings import load
 
 app = typer.Typer(help="What waits in Redis, and what could not be stored.")
@@ -29,12 +29,11 @@ def stats(as_json: AsJson = False) -> None:
 
     Example: messagebroker queue stats --json
     """
-    settings = load()
-    try:
-        with connect(settings) as client:
+    with connect(load()) as client:
+        try:
             found = depths(client)
-    except redis.RedisError as error:
-        raise Unavailable(f"Redis does not answer: {error}; REDIS_URL or REDIS_HOST say where it is") from error
+        except redis.RedisError as error:
+            raise unavailable(client, error) from error
     if as_json:
         typer.echo(json.dumps({"queues": [dataclasses.asdict(depth) for depth in found]}))
         return

@@ -14,7 +14,7 @@ import typer
 
 from messagebroker import roles
 from messagebroker.errors import BrokerError, ConfigurationError, Unavailable
-from messagebroker.ops import logs
+from messagebroker.ops import logs, ports
 from messagebroker.ops.stopping import stop_event
 from messagebroker.settings import WITH_DATABASE, Settings, load
 
@@ -41,9 +41,12 @@ def run(
         serve(role, settings, stop)
     except BrokerError as error:
         log.error("role refused to run", role=role, error=str(error))
+        error.told = logs.shows_errors()
         raise
     except Exception:
         log.exception("role ended by an error", role=role)
+        if logs.shows_errors():
+            raise typer.Exit(1) from None
         raise
 
 
@@ -53,6 +56,7 @@ def serve(role: str, settings: Settings, stop: threading.Event) -> None:
     refuse_secrets_of_others(role, settings)
     if role in WITH_DATABASE and not _schema_is_current(settings, stop):
         return
+    ports.require_free(settings, [roles.BY_NAME[role]])
     log.info("role starts", role=role)
     run_role = entry(role)
     _calm_the_collector()

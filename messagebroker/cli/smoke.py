@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from messagebroker import roles
 from messagebroker.client import ClientError, MessageBroker
 from messagebroker.client.tls import Identity
 from messagebroker.errors import BrokerError
@@ -113,17 +114,30 @@ class Check:
         return lambda: self._asked(f"{address}/health")
 
     def _ready(self) -> str:
+        self._require_proxy()
         return self._asked(f"{self.url}/api/v1/health/ready")
 
+    def _require_proxy(self) -> None:
+        """Every role answers whether it is ready; only its health says who it is."""
+        answer = self._got(f"{self.url}/api/v1/health")
+        role = _role_in(answer)
+        if role == "proxy":
+            return
+        who = f"{role} answers there" if role else f"something else answers there ({answer.status_code})"
+        raise Failed(f"{self.url} is no proxy: {who}; give the proxy's URL, as in --url https://broker.example.org:8001")
+
     def _asked(self, address: str) -> str:
-        with self._anonymous() as http:
-            try:
-                answer = http.get(address)
-            except httpx.ConnectError as error:
-                raise Failed(f"{address} cannot be reached: {error}") from error
+        answer = self._got(address)
         if answer.status_code != 200:
             raise Failed(f"{address} answered {answer.status_code}: {answer.text[:500]}")
         return address
+
+    def _got(self, address: str) -> httpx.Response:
+        with self._anonymous() as http:
+            try:
+                return http.get(address)
+            except httpx.ConnectError as error:
+                raise Failed(f"{address} cannot be reached: {error}") from error
 
     def _refusal(self) -> str:
         with self._anonymous() as http:
@@ -149,3 +163,12 @@ class Check:
         if message.body != self.body:
             raise Failed(f"the body came back changed: {message.body!r} instead of {self.body!r}")
         return f"status {message.status}, the same body"
+
+
+def _role_in(answer: httpx.Response) -> str | None:
+    """The role that a health answer names, None for an answer of something else."""
+    try:
+        role = answer.json()["role"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return role if role in roles.NAMES else None

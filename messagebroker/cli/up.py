@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -18,6 +20,8 @@ from messagebroker.ops.private_files import exclusive
 from messagebroker.ops.stopping import stop_event
 from messagebroker.ops.supervisor import Supervisor
 from messagebroker.settings import Settings, load
+
+_WINDOWS = os.name == "nt"
 
 
 def up() -> None:
@@ -90,6 +94,10 @@ Send a message, in another terminal:
 
   {_curl(settings, certs)}
 
+Check the whole way of a message:
+
+  {_smoke(settings, certs)}
+
 Stop with Ctrl-C."""
     )
     sys.stdout.flush()
@@ -105,4 +113,21 @@ def _curl(settings: Settings, certs: Path) -> str:
         "--key",
         str(certs / f"{DEMO}.key"),
     ]
-    return shlex.join([*words, "--json", '{"body": "hello"}', f"{settings.url_of('proxy')}/api/v1/messages"])
+    return _pasted([*words, "--json", '{"body": "hello"}', f"{settings.url_of('proxy')}/api/v1/messages"])
+
+
+def _smoke(settings: Settings, certs: Path) -> str:
+    """Complete, so that it works in any folder and without this terminal's variables."""
+    words = ["smoke", "--url", settings.url_of("proxy"), "--cert", str(certs / f"{DEMO}.crt"), "--ca", str(certs / "ca.crt")]
+    return _pasted([*_program(), *words])
+
+
+def _program() -> list[str]:
+    """How this program is called in full: it is on nobody's PATH unless its environment is activated."""
+    script = Path(sys.executable).parent / ("messagebroker.exe" if _WINDOWS else "messagebroker")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "messagebroker"]
+
+
+def _pasted(words: list[str]) -> str:
+    """One line for the system's own command line."""
+    return subprocess.list2cmdline(words) if _WINDOWS else shlex.join(words)

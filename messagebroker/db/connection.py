@@ -26,6 +26,31 @@ _LOST_NUMBERS = frozenset({
 its cluster, lock wait or deadlock."""
 
 
+class NoDatabase(Unavailable):
+    """The SQLite file that the settings name is not there; nothing but an upgrade makes it."""
+
+    def __init__(self, path: Path) -> None:
+        folder = "" if path.parent.exists() else f" (the folder {path.parent} does not exist)"
+        super().__init__(
+            f"there is no database {path}{folder}; correct DATABASE_URL or DATA_DIR, or make it with `messagebroker db upgrade`"
+        )
+        self.path = path
+
+
+class SQLite(pw.SqliteDatabase):
+    """SQLite that never makes a file by being asked: a typing error in a path must not look like an empty database."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.database).absolute()
+
+    def _connect(self) -> Any:
+        if not self.path.exists():
+            raise NoDatabase(self.path)
+        return super()._connect()  # type: ignore[misc]
+
+
 class MySQL(PooledMySQLDatabase):
     """MySQL or MariaDB through PyMySQL, pooled; every session is strict, in UTC, READ COMMITTED."""
 
@@ -56,10 +81,8 @@ def open_database(settings: Settings) -> pw.Database:
 
 
 def _sqlite(settings: Settings) -> pw.Database:
-    path = settings.database.removeprefix("sqlite:///")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return pw.SqliteDatabase(
-        path,
+    return SQLite(
+        settings.database.removeprefix("sqlite:///"),
         timeout=10,
         cached_statements=0,  # 128 by default, and an ingest's statement may have 900 kB
         pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "cache_size": -16000},
@@ -118,7 +141,33 @@ def is_outage(error: BaseException) -> bool:
         return isinstance(error, pw.OperationalError) and any(
             text in str(error) for text in ("locked", "unable to open", "disk is full", "disk I/O", "readonly")
         )
-    return error_number(error) in _LOST_NUMBERS
+    number = error_number(error)
+    return _is_about_the_connection(error) if number is None else number in _LOST_NUMBERS
+
+
+def _is_about_the_connection(error: pw.PeeweeException) -> bool:
+    """What PyMySQL raises without a number: it could not make sense of what the server sent. The server says numbers."""
+    return isinstance(getattr(error, "orig", None), pymysql.err.InternalError | pymysql.err.OperationalError)
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What people read about an outage: which database, why, and the next step. Never the password."""
+    if isinstance(error, MaxConnectionsExceeded):
+        reason, step = "this process has all its connections in use", "DATABASE_POOL_SIZE allows more"
+    else:
+        numbered = len(error.args) > 1 and isinstance(error.args[0], int)  # MySQL's errors are (number, text)
+        reason = (f"{error.args[1]}" if numbered else str(error)) or "the connection is gone"
+        step = "start it, or correct DATABASE_URL"
+    return Unavailable(f"the database {_place()} (DATABASE_URL) does not answer: {reason}; {step}")
+
+
+def _place() -> str:
+    """HOST:PORT/NAME, or the file."""
+    bound = database.obj
+    if isinstance(bound, SQLite):
+        return str(bound.path)
+    given = bound.connect_params
+    return f"{given.get('unix_socket') or '{host}:{port}'.format(**given)}/{bound.database}"
 
 
 @contextmanager
@@ -137,4 +186,4 @@ def connected() -> Iterator[None]:
     except (pw.PeeweeException, MaxConnectionsExceeded) as error:
         if not is_outage(error):
             raise
-        raise Unavailable(f"the database does not answer: {error}") from error
+        raise unavailable(error) from error

@@ -11,7 +11,7 @@ import peewee as pw
 from peewee_migrate import Router
 from peewee_migrate.models import MigrateHistory
 
-from messagebroker.db.connection import connected, database, is_mysql
+from messagebroker.db.connection import NoDatabase, SQLite, connected, database, is_mysql
 from messagebroker.errors import ConfigurationError, Conflict
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -27,6 +27,7 @@ class SchemaStatus:
     applied: tuple[str, ...]
     missing: tuple[str, ...]  # known to this program, not in the database
     unknown: tuple[str, ...]  # in the database, not known to this program: it is newer
+    absent: Path | None = None  # the SQLite file that is not there
 
     @property
     def is_current(self) -> bool:
@@ -35,9 +36,13 @@ class SchemaStatus:
 
 
 def status() -> SchemaStatus:
-    """What the database has, compared with what this program knows."""
-    with connected():
-        return _status(_router())
+    """What the database has, compared with what this program knows. Makes no database."""
+    try:
+        with connected():
+            return _status(_router())
+    except NoDatabase as error:
+        known = sorted(path.stem for path in _FOLDER.glob("[0-9]*.py"))
+        return SchemaStatus(applied=(), missing=tuple(known), unknown=(), absent=error.path)
 
 
 def _router() -> Router:
@@ -55,17 +60,35 @@ def _status(router: Router) -> SchemaStatus:
 
 
 def upgrade() -> SchemaStatus:
-    """Applies what is missing, under a lock so that two starts at once do it once.
+    """Applies what is missing, under a lock so that two starts at once do it once. Makes SQLite's file and its folder.
 
     Raises:
         Conflict: another process holds the lock for over a minute.
         ConfigurationError: the database belongs to a newer program.
     """
+    make_file()
     with connected(), _lock():
         router = _router()
         _refuse_newer(_status(router))
         router.run()
         return _status(router)
+
+
+def make_file() -> None:
+    """SQLite's file and its folder, where there are none; the file is empty then.
+
+    Raises:
+        ConfigurationError: this account may not.
+    """
+    if isinstance(database.obj, SQLite):
+        path = database.obj.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot make the database {path} (DATABASE_URL, else DATA_DIR, say where): {error.strerror}"
+            ) from error
 
 
 def require_current() -> None:
@@ -76,6 +99,8 @@ def require_current() -> None:
     """
     found = status()
     _refuse_newer(found)
+    if found.absent:
+        raise ConfigurationError(str(NoDatabase(found.absent)))
     if found.missing:
         raise ConfigurationError(f"the database lacks {', '.join(found.missing)}; run `messagebroker db upgrade`")
 

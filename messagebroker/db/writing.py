@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 import peewee as pw
 from playhouse.pool import MaxConnectionsExceeded, PooledDatabase
 
-from messagebroker.db.connection import database, is_mysql, is_outage
-from messagebroker.errors import Unavailable
+from messagebroker.db.connection import database, is_mysql, is_outage, unavailable
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def kept_connection() -> Iterator[None]:
         if not is_outage(error):
             raise
         give_up_connection()
-        raise Unavailable(f"the database does not answer: {error}") from error
+        raise unavailable(error) from error
 
 
 @contextmanager

@@ -164,8 +164,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("the Host field is missing")
         if host is not None and not _HOST.fullmatch(host):
             raise ParsingError("the Host field is malformed")
-        connection = headers.get("CONNECTION", "").lower()
-        self.connection_close = connection == "close" or (self.version == "1.0" and connection != "keep-alive")
+        asked = [option.strip() for option in headers.get("CONNECTION", "").lower().split(",")]
+        self.connection_close = "close" in asked or (self.version == "1.0" and "keep-alive" not in asked)
         encoding = headers.pop("TRANSFER_ENCODING", None)
         length = headers.get("CONTENT_LENGTH")
         if encoding is not None:

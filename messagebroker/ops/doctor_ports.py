@@ -29,7 +29,7 @@ def _port(settings: Settings, role: Role, setting: str) -> Finding:
     answer = health.check(settings, role.name)
     if answer.ready:
         return _findings.ok(f"{where} is held by {role.name} itself, which is ready" + (f": {holder}" if holder else ""))
-    if holder is not None and "messagebroker" in holder:
+    if holder is not None and holder.role is not None:
         return _findings.warning(f"{where} is held by {holder}, which is not ready: {answer.said}", f"see {role.log_file}")
     return _findings.error(
         f"{where} is held by {holder or 'a process of another user'}", f"stop that process, or set {setting.upper()} to another"

@@ -29,6 +29,11 @@ class Alive:
     leaders: int = 0  # hold a lease; of schedulers one does
 
 
+def host() -> str:
+    """This machine, as the rows name it."""
+    return socket.gethostname()[:255]
+
+
 def alive() -> dict[str, Alive]:
     """By role, as the database has it now."""
     with connected():
@@ -49,7 +54,7 @@ class Heart:
         self._row = {
             "instance": self.instance,
             "role": role,
-            "host": socket.gethostname()[:255],
+            "host": host(),
             "pid": os.getpid(),
             "started_at": clock.now(),
         }

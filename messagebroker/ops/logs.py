@@ -66,6 +66,13 @@ def configure(
     threading.excepthook = _log_thread_error
 
 
+def shows_errors() -> bool:
+    """Whether an error that is logged now is seen on stderr, so that nobody need print it there again."""
+    root = logging.getLogger()
+    on_console = any(getattr(handler, "stream", None) is sys.stderr for handler in root.handlers)
+    return on_console and root.isEnabledFor(logging.ERROR)
+
+
 def for_commands() -> None:
     """Commands print their own answers: of the log only warnings are wanted, on stderr, away from `--json`."""
     structlog.configure(

@@ -17,11 +17,12 @@ from messagebroker.ops import clock, registry
 from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.policy_watcher import PolicyWatcher
-from messagebroker.ops.redis_client import POLICY, POLICY_NUMBER, connect
+from messagebroker.ops.redis_client import POLICY, POLICY_NUMBER, connect, unavailable
 from messagebroker.ops.snapshot import ClientPolicy, Policy, sign, verify
 from messagebroker.settings import Settings
 
 _ATTEMPTS = 5
+_NOT_PUBLISHED = ", so no policy was published"
 _log = structlog.get_logger("messagebroker.policy")
 
 
@@ -54,7 +55,7 @@ def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) 
         try:
             snapshot, told = client.mget(POLICY, POLICY_NUMBER)
         except redis_py.RedisError as error:
-            raise _unreachable(error) from error
+            raise unavailable(client, error, _NOT_PUBLISHED) from error
         previous = _verified(snapshot, folder)
         is_current = (
             previous is not None
@@ -118,7 +119,7 @@ def _exchange(
                 _log.info("policy published", number=policy.number, clients=len(policy.clients), revoked=len(policy.revoked))
                 return policy
     except redis_py.RedisError as error:
-        raise _unreachable(error) from error
+        raise unavailable(client, error, _NOT_PUBLISHED) from error
     raise Conflict(f"somebody else published a policy {_ATTEMPTS} times in a row; try again")
 
 
@@ -165,10 +166,6 @@ def _verified(snapshot: object, folder: CaFolder, distrusted: frozenset[str] = f
     except Refused as error:
         _log.error("what Redis has as policy is not ours and is replaced", error=str(error))
         return None
-
-
-def _unreachable(error: redis_py.RedisError) -> Unavailable:
-    return Unavailable(f"Redis does not answer, so no policy was published: {error}")
 
 
 __all__ = ["ClientPolicy", "Policy", "PolicyWatcher", "publish", "publish_if_changed", "publish_revocations"]

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from messagebroker.errors import Conflict
-from messagebroker.roles import ROLES
+from messagebroker.roles import ROLES, Role
 from messagebroker.settings import Settings
+
+_TAKEN = {errno.EADDRINUSE, *([errno.EACCES, 10013, 10048] if os.name == "nt" else [])}
+"""What the system says then; Windows forbids the access when the other one listens exclusively."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that listens on a port. `str` gives `name (pid N)`."""
+
+    pid: int
+    name: str
+    role: str | None = None  # of ours
+
+    def __str__(self) -> str:
+        return f"messagebroker run {self.role} (pid {self.pid})" if self.role else f"{self.name} (pid {self.pid})"
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Whether a server on `host` could not bind `port` now."""
+    """Whether a server on `host` could not bind `port` now because somebody else has it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)  # Windows, where SO_REUSEADDR would share the port
         probe.setsockopt(socket.SOL_SOCKET, exclusive if exclusive is not None else socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:  # also when `host` is no address of this machine
+            return error.errno in _TAKEN
     return False
 
 
-def holder(port: int) -> str | None:
-    """`name (pid N)` of the process that listens on `port`, None when nobody does or it may not be seen."""
+def holder(port: int) -> Holder | None:
+    """The process that listens on `port`, None when nobody does or it may not be seen."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # macOS without root
@@ -37,15 +56,12 @@ def holder(port: int) -> str | None:
     return None
 
 
-def _described(pid: int) -> str:
+def _described(pid: int) -> Holder:
     try:
         process = psutil.Process(pid)
-        words = process.cmdline()
-        if role := _role(words):
-            return f"messagebroker run {role} (pid {pid})"
-        return f"{process.name()} (pid {pid})"
+        return Holder(pid, process.name(), _role(process.cmdline()))
     except psutil.Error:
-        return f"pid {pid}"
+        return Holder(pid, "a process")
 
 
 def _role(words: list[str]) -> str | None:
@@ -56,14 +72,14 @@ def _role(words: list[str]) -> str | None:
     return None
 
 
-def require_free(settings: Settings) -> None:
+def require_free(settings: Settings, roles: Iterable[Role] = ROLES) -> None:
     """Before anything is started.
 
     Raises:
-        Conflict: with a sentence for each port that somebody holds.
+        Conflict: with a sentence for each port of `roles` that somebody holds.
     """
     problems = []
-    for role in ROLES:
+    for role in roles:
         if role.port_setting is None:
             continue
         port: int = getattr(settings, role.port_setting)

@@ -30,8 +30,10 @@ def public_key(settings: Settings) -> X25519PublicKey:
             f"{path} is missing: without the recovery key a backup cannot seal its secrets; "
             "`messagebroker up` makes one at first start, or set RECOVERY_KEY_PATH"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read the recovery key in {path}: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the recovery key in {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"cannot read the recovery key in {path}: it is no text") from error
     raw = _raw(text)
     if raw is None:
         raise ConfigurationError(f"{path} does not hold the public half of a recovery key; restore it from a backup")

@@ -6,6 +6,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from messagebroker.errors import Unavailable
 from messagebroker.settings import Settings
 
 NAMESPACE = "messagebroker"
@@ -34,6 +35,20 @@ def connect(settings: Settings, *, read_timeout: float | None = None) -> redis.R
         client_name="messagebroker",
         protocol=2,
     )
+
+
+def unavailable(client: redis.Redis, error: redis.RedisError, outcome: str = "") -> Unavailable:
+    """What people read about an outage: which Redis, why, and the next step. Never the password."""
+    reason = str(error).rstrip(".")
+    return Unavailable(
+        f"Redis at {_place(client)} does not answer{outcome}: {reason}; start it (`messagebroker up` runs one of its own), "
+        "or correct REDIS_URL (or REDIS_HOST and REDIS_PORT)"
+    )
+
+
+def _place(client: redis.Redis) -> str:
+    given = client.connection_pool.connection_kwargs
+    return str(given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}")
 
 
 def idempotency_key(client: str, key_hash: bytes) -> str:

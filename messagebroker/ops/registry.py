@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import peewee as pw
 
-from messagebroker.db.connection import connected, database, is_outage, open_database
+from messagebroker.db.connection import connected, database, is_outage, open_database, unavailable
 from messagebroker.db.models import Certificate, Client
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, pki
@@ -35,7 +35,7 @@ def session(settings: Settings) -> Iterator[None]:
         except pw.PeeweeException as error:
             if not is_outage(error):
                 raise
-            raise Unavailable(f"the database does not answer: {error}") from error
+            raise unavailable(error) from error
         return
     with connected():
         if not database.table_exists(Certificate._meta.table_name):

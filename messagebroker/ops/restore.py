@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +14,9 @@ import structlog
 
 from messagebroker.db import inspection, migrations, schema
 from messagebroker.db import restoring as tables
-from messagebroker.db.connection import connected
+from messagebroker.db.connection import NoDatabase, connected
 from messagebroker.errors import BrokerError, Refused, Unavailable
-from messagebroker.ops import audit, backup, certificates, clock, dump, policy, ports, recovery
+from messagebroker.ops import audit, backup, certificates, clock, dump, heartbeats, policy, ports, recovery
 from messagebroker.ops.archive import SEALED, Archive, Manifest, Progress, silent
 from messagebroker.ops.restore_files import FileChange, FilePlan
 from messagebroker.roles import ROLES
@@ -111,6 +111,7 @@ class Restore:
         """Does what the plan says."""
         self._progress = progress
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        schema.make_file()
         aside = self._keep_database(force)
         revoked = tables.revoked_certificates()
         self._load_or_go_back(aside)
@@ -150,23 +151,26 @@ class Restore:
         return opened | {name: self._archive.read(name) for name in plain if name != self._archive.manifest.dump}
 
     def _planned(self) -> Plan:
-        with connected():
-            rows = inspection.count_rows()
-            since = inspection.clock() - _ALIVE
-            running = {f"{row.role} on {row.host} (pid {row.pid})" for row in inspection.running_roles(since)}
+        try:
+            rows, beating = _present()
+        except NoDatabase:
+            rows, beating = {}, set()
         return Plan(
             path=self._archive.path,
             manifest=self._archive.manifest,
             rows_now=rows,
             files=tuple(self._files.effective),
             replaces_ca=self._files.replaces_ca,
-            running=tuple(sorted(running | set(self._listening()))),
+            running=tuple(sorted(beating | set(self._listening()))),
         )
 
-    def _listening(self) -> list[str]:
-        numbers = [getattr(self._settings, role.port_setting) for role in ROLES if role.port_setting]
-        holders = [ports.holder(number) for number in numbers if number]
-        return [holder for holder in holders if holder and holder.startswith("messagebroker ")]
+    def _listening(self) -> Iterator[str]:
+        """Roles that hold a port here, written as those whose hearts beat, so that one which does both is named once."""
+        for role in ROLES:
+            port = getattr(self._settings, role.port_setting) if role.port_setting else 0
+            holder = ports.holder(port) if port else None
+            if holder is not None and holder.role is not None:
+                yield _named(holder.role, heartbeats.host(), holder.pid)
 
     def _keep_database(self, force: bool) -> Path | None:
         if not self.plan.rows_now:
@@ -217,3 +221,15 @@ class Restore:
             policy.publish(self._settings)
         except BrokerError as error:
             self._notes.append(f"the policy was not published ({error}); main does it at its next start")
+
+
+def _present() -> tuple[dict[str, int], set[str]]:
+    """The rows of the database that is there, by table, and the processes whose hearts beat in it."""
+    with connected():
+        rows = inspection.count_rows()
+        since = inspection.clock() - _ALIVE
+        return rows, {_named(row.role, row.host, row.pid) for row in inspection.running_roles(since)}
+
+
+def _named(role: str, host: str, pid: int) -> str:
+    return f"{role} on {host} (pid {pid})"

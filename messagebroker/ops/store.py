@@ -11,14 +11,14 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db.bulk import insert, literals
-from messagebroker.db.connection import error_number, is_mysql
+from messagebroker.db.connection import database, error_number, is_mysql
 from messagebroker.db.models import DataKey, Message, MessageAlias
 from messagebroker.db.writing import writing
-from messagebroker.errors import Unavailable
 from messagebroker.ops.clock import from_micros, micros
 from messagebroker.ops.records import Record, SealedKey
 
 _DUPLICATE_ENTRY = 1062
+_NO_REFERENCED_ROW = 1452
 _ATTEMPTS = 5
 _CHUNK = 500
 
@@ -29,7 +29,11 @@ _COLUMNS = (
 
 _KEY_SECONDS = 60.0
 _known_keys: dict[bytes, float] = {}
-"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row."""
+"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row.
+
+That they are still there is asked all the same, which locks nothing: the database may be a restored one by now, or a
+replica that had not got them yet, and without its key a message can never be opened.
+"""
 
 
 @dataclass(kw_only=True)
@@ -57,14 +61,6 @@ def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: dateti
     """
     moment = micros(now)
     try:
-        return _stored(records, keys, moment)
-    except Unavailable:
-        _known_keys.clear()  # what answers next may be a replica that had not got them yet, or a backup
-        raise
-
-
-def _stored(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
-    try:
         with writing():
             _write_keys(records, keys, moment)
             statuses = _write_rows(records, moment)
@@ -77,7 +73,11 @@ def _stored(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int)
 
 
 def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
-    """The slow way, after a duplicate: looks first. Another worker may store the same meanwhile, so it may look again."""
+    """The slow way, after a duplicate: looks first.
+
+    Meanwhile another worker may store the same, or the cleanup remove the message that an alias was to name (its copy
+    is a new message then), so it may look again.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with writing():
@@ -89,7 +89,7 @@ def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], m
             repeated = len(records) - len(news) - len(aliases)
             return Stored(stored=len(news), duplicates=repeated, aliased=len(aliases), statuses=statuses)
         except pw.IntegrityError as error:
-            if not _is_duplicate(error) or attempt == _ATTEMPTS:
+            if not (_is_duplicate(error) or _is_gone(error)) or attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the loop returns or raises")
 
@@ -198,10 +198,19 @@ def _write_keys(records: Iterable[Record], keys: Mapping[bytes, SealedKey], mome
     if missing:
         raise ValueError(f"the call lacks the data key {min(missing).hex()} that its records name")
     old = time.monotonic() - _KEY_SECONDS
-    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named) if _known_keys.get(key_id, old) <= old]
+    there = _keys_there([key_id for key_id in named if _known_keys.get(key_id, old) > old])
+    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named - there)]
     if rows:
         target = {} if is_mysql() else {"conflict_target": [DataKey.id]}
         DataKey.insert_many(rows).on_conflict(preserve=[DataKey.last_seen_at], **target).execute()
+
+
+def _keys_there(known: list[bytes]) -> set[bytes]:
+    if not known:
+        return set()
+    ids = ",".join([f"X'{key_id.hex()}'" for key_id in known])
+    found = database.execute_sql(f"SELECT id FROM data_keys WHERE id IN ({ids})")  # noqa: S608 - hexadecimal
+    return {bytes(key_id) for (key_id,) in found.fetchall()}
 
 
 def _key_row(key: SealedKey, moment: int) -> dict[str, object]:
@@ -227,3 +236,7 @@ def _remember_keys(records: Iterable[Record]) -> None:
 
 def _is_duplicate(error: pw.IntegrityError) -> bool:
     return error_number(error) == _DUPLICATE_ENTRY or "UNIQUE constraint failed" in str(error)
+
+
+def _is_gone(error: pw.IntegrityError) -> bool:
+    return error_number(error) == _NO_REFERENCED_ROW or "FOREIGN KEY constraint failed" in str(error)

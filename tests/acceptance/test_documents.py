@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
@@ -21,6 +21,7 @@ from support.servers import free_port
 from support.up import Up
 
 from messagebroker.cli import COMMANDS, build
+from messagebroker.http.main.messages import MessageQuery, Status
 from messagebroker.roles import ROLES
 
 EVERY = sorted(set(commands()), key=str)
@@ -78,6 +79,18 @@ def test_links_between_documents_lead_somewhere() -> None:
     for path in documents():
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_readme_says_how_the_program_is_reached() -> None:
+    """Nothing puts it on PATH, so its name alone is not found by those who follow the first screen."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\S*)messagebroker smoke`", text)) == {".venv/bin/", ".venv\\Scripts\\"}
+
+
+def test_every_parameter_of_the_list_of_messages_is_in_the_documents() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("## Lists")[2].partition("\n## ")[0]
+    assert not [name for name in MessageQuery.__struct_fields__ if f"`{name}`" not in text]
+    assert not [status for status in get_args(Status) if f"`{status}`" not in text]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from support.processes import survivors
 from support.servers import free_port
 from support.up import Up
 
-from messagebroker.roles import NAMES, ROLES
+from messagebroker.roles import BY_NAME, NAMES, ROLES
 
 pytestmark = [pytest.mark.tier("processes"), pytest.mark.timeout(180)]
 READY_SECONDS = 15.0  # promised, after installation
@@ -32,7 +32,7 @@ def up(tmp_path: Path, variables: dict[str, str]) -> Iterator[Up]:
     running.end()
 
 
-def test_from_nothing_to_a_stored_message(up: Up) -> None:
+def test_from_nothing_to_a_stored_message(up: Up, variables: dict[str, str]) -> None:
     seconds = up.wait_until_ready()
     assert seconds < READY_SECONDS, f"ready after {seconds:.1f} s"
     assert len(re.findall(r"one-time password (\S+)", up.said)) == 1
@@ -40,9 +40,17 @@ def test_from_nothing_to_a_stored_message(up: Up) -> None:
     curl = next(line for line in up.said.splitlines() if line.strip().startswith("curl "))
     answer = up.run(curl)
     assert '"status":"queued"' in answer.stdout.replace(" ", ""), answer.stderr
-    smoke = up.run("messagebroker smoke")
-    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
-    assert "stored and retrieved" in smoke.stdout
+    printed = next(line for line in up.said.splitlines() if " smoke --url " in line)
+    for command in (printed, "messagebroker smoke"):
+        smoke = up.run(command)
+        assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+        assert "stored and retrieved" in smoke.stdout
+    for role in ("main", "portal"):
+        address = f"https://localhost:{variables[BY_NAME[role].port_setting.upper()]}"
+        smoke = up.run(f"messagebroker smoke --url {address}")
+        assert smoke.returncode == 1
+        assert f"{address} is no proxy: {role} answers there" in smoke.stdout
+        assert len(smoke.stdout.splitlines()) == 1
 
 
 def test_ctrl_c_stops_the_roles_in_reverse_order_and_leaves_nothing(up: Up) -> None:

@@ -41,6 +41,7 @@ def run(*words: str, answer: str | None = None) -> str:
     return result.stdout
 
 
+@pytest.mark.tier("processes")
 def test_from_nothing_to_a_bundle_in_processes(environment: Path) -> None:
     def messagebroker(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "messagebroker", "certs", *words]

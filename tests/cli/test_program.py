@@ -14,6 +14,8 @@ from messagebroker.__main__ import exit_code
 from messagebroker.cli import COMMANDS
 from messagebroker.errors import BrokerError, ConfigurationError, Conflict, NotFound, Refused, Unavailable
 
+pytestmark = pytest.mark.tier("processes")  # each starts the program, which takes a second
+
 
 def program(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -67,6 +69,27 @@ def test_in_production_a_role_that_can_read_the_databases_password_ends(tmp_path
     assert "k3Jd82hs" not in ended.stderr
 
 
+def test_an_error_of_run_is_on_the_console_once_and_in_the_file(tmp_path: Path) -> None:
+    for log_folder in (str(tmp_path / "logs"), ""):
+        ended = program("run", "worker", folder=tmp_path, METRICS_PORT="0", LOG_FILE_PATH=log_folder)
+        assert ended.returncode == 3
+        assert ended.stderr.count("there is no database") == 1
+        assert "Traceback" not in ended.stderr
+    assert "there is no database" in (tmp_path / "logs" / "worker.log").read_text(encoding="utf-8")
+    production = {"ENVIRONMENT": "production", "DATABASE_URL": "mysql://me:pw@127.0.0.1:9/message_system"}
+    ended = program("run", "proxy", "--supervised", folder=tmp_path, **production)
+    assert ended.stderr.startswith("error: DATABASE_URL is set for the proxy"), "the log is in the file alone then"
+
+
+def test_an_error_that_nobody_expected_has_one_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import messagebroker.cli.run as run\nrun.entry = lambda role: lambda settings, stop: 1 / 0\n", encoding="utf-8"
+    )
+    ended = program("run", "proxy", folder=tmp_path, PROXY_PORT="0", PYTHONPATH=str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr.count("ZeroDivisionError: ") == 1
+
+
 def test_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
     ended = program("run", "mainframe", folder=tmp_path)
     assert ended.returncode == 2
@@ -93,6 +116,15 @@ def test_db_upgrade_then_status(tmp_path: Path) -> None:
     after = program("db", "status", "--json", folder=tmp_path)
     assert after.returncode == 0
     assert json.loads(after.stdout)["missing"] == []
+
+
+def test_db_status_names_a_database_that_is_not_there_and_makes_none(tmp_path: Path) -> None:
+    missing = tmp_path / "typo" / "x.db"
+    ended = program("db", "status", folder=tmp_path, DATABASE_URL=f"sqlite:///{missing}")
+    assert ended.returncode == 1
+    assert f"the folder {missing.parent} does not exist" in ended.stderr
+    assert "DATABASE_URL" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_db_upgrade_registers_what_was_issued_before_there_was_a_database(tmp_path: Path) -> None:

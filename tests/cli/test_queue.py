@@ -58,9 +58,10 @@ def test_depth_is_counted_in_messages(client: redis_py.Redis) -> None:
 
 
 def test_without_redis_it_says_what_to_look_at(client: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    with pytest.raises(Unavailable, match="REDIS_URL"):
+    monkeypatch.setenv("REDIS_URL", "redis://me:hunter2@127.0.0.1:1/0")
+    with pytest.raises(Unavailable, match=r"^Redis at 127\.0\.0\.1:1 does not answer: .*; start it .* REDIS_URL") as caught:
         call("queue", "stats")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_failures_are_listed_and_stored_again(client: redis_py.Redis) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from support.servers import SqlServer
 from messagebroker.db.connection import connected, error_number, is_outage, open_database
 from messagebroker.db.connection import database as bound
 from messagebroker.db.models import Client
+from messagebroker.db.writing import give_up_connection, kept_connection, writing
 from messagebroker.errors import ConfigurationError, Unavailable
 from messagebroker.ops import clock
 from messagebroker.settings import load
@@ -53,6 +55,28 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         with connected():
             pass
+
+
+def test_answers_out_of_step_are_an_outage_and_cost_the_connection(sql_server: SqlServer, tmp_path: Path) -> None:
+    """PyMySQL gives that error no number; what else comes on this connection belongs to who knows what."""
+    opened: Any = open_database(load({}, data_dir=tmp_path, database_url=sql_server.fresh("steps")))
+    for earlier, block in ((connected, connected), (kept_connection, kept_connection), (kept_connection, writing)):
+        with earlier():
+            broken = opened.connection()
+            broken._read_query_result = partial(_out_of_step, broken)
+        with pytest.raises(Unavailable, match=r"sequence|does not answer"), block():
+            bound.execute_sql("SELECT 1")
+        with block():
+            assert opened.connection() is not broken
+            assert bound.execute_sql("SELECT 1").fetchone() == (1,)
+        give_up_connection()
+    opened.close_all()
+
+
+def _out_of_step(connection: Any, unbuffered: bool = False) -> int:
+    connection._next_seq_id = 99
+    answered: int = type(connection)._read_query_result(connection, unbuffered)
+    return answered
 
 
 def test_a_process_holds_no_more_connections_than_its_pool(sql_server: SqlServer, tmp_path: Path) -> None:

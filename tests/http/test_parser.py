@@ -89,3 +89,23 @@ def test_a_body_stays_in_memory() -> None:
     assert body.getfile().read() == b"x" * 10_000_000
     with pytest.raises(OSError, match="fileno"):
         body.getfile().fileno()
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "closes"),
+    [
+        ("1.1", "", False),
+        ("1.1", "Connection: close\r\n", True),
+        ("1.1", "Connection: keep-alive, close\r\n", True),
+        ("1.1", "Connection: TE , Close\r\n", True),
+        ("1.1", "Connection: TE\r\nConnection: close\r\n", True),
+        ("1.1", "Connection: closed, not-close\r\n", False),
+        ("1.0", "", True),
+        ("1.0", "Connection: Keep-Alive\r\n", False),
+        ("1.0", "Connection: TE, keep-alive\r\n", False),
+        ("1.0", "Connection: keep-alive, close\r\n", True),
+    ],
+)
+def test_who_asks_for_the_end_gets_it(version: str, fields: str, closes: bool) -> None:
+    parser, _ = parse(f"GET / HTTP/{version}\r\nHost: h\r\n{fields}\r\n".encode())
+    assert parser.connection_close is closes

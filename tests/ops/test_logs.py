@@ -47,6 +47,17 @@ def test_lines_are_json_in_the_file_of_the_role(settings: Settings) -> None:
     assert (second["event"], second["level"]) == ("of a library", "warning")
 
 
+def test_whether_an_error_is_seen_on_the_console(tmp_path: Path) -> None:
+    def shown(*, console: bool, **overrides: object) -> bool:
+        logs.configure(load({}, data_dir=tmp_path, **overrides), "proxy", console=console)
+        return logs.shows_errors()
+
+    assert shown(console=True)
+    assert not shown(console=False)
+    assert shown(console=False, log_file_path=None), "there is nowhere else"
+    assert not shown(console=True, log_level="CRITICAL")
+
+
 def test_what_is_below_the_level_is_left_out(tmp_path: Path) -> None:
     settings = load({"LOG_LEVEL": "warning"}, data_dir=tmp_path)
     logs.configure(settings, "proxy", console=False)

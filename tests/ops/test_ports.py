@@ -33,6 +33,10 @@ def test_a_taken_port_is_named_with_its_holder_and_the_variable(tmp_path: Path) 
     ports.require_free(settings)
 
 
+def test_a_host_that_is_none_of_this_machine_is_no_taken_port() -> None:
+    assert not ports.is_taken("192.0.2.1", 1)
+
+
 def test_a_free_port_has_no_holder() -> None:
     assert ports.holder(free_port()) is None
 
@@ -53,5 +57,5 @@ def test_a_role_is_known_however_it_was_started(tmp_path: Path, called: str) -> 
         assert process.stdout
         found = ports.holder(int(process.stdout.readline()))
     assert found is not None
-    assert found.endswith(f"(pid {process.pid})")
-    assert (found.startswith("messagebroker run portal ")) == (called != "-m another.messagebroker")
+    assert str(found).endswith(f"(pid {process.pid})")
+    assert (str(found).startswith("messagebroker run portal ")) == (called != "-m another.messagebroker")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import peewee as pw
@@ -8,15 +10,16 @@ import pytest
 from support.installed import Installed, count, forget_written_keys, quiet, url_of
 
 from messagebroker.db import schema
-from messagebroker.db.connection import open_database
+from messagebroker.db.connection import connected, database, open_database
 from messagebroker.db.models import AuditEntry, Certificate, Heartbeat
-from messagebroker.errors import Refused
+from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops import backup, certificates, keyring, policy, ports
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.policy import publish
+from messagebroker.ops.ports import Holder
 from messagebroker.ops.redis_client import POLICY, connect
-from messagebroker.ops.restore import Plan, restore
+from messagebroker.ops.restore import Plan, Restore, restore
 from messagebroker.ops.restore_files import merge_master_keys
 from messagebroker.ops.snapshot import verify
 
@@ -92,15 +95,67 @@ def test_running_roles_are_refused_unless_forced(installed: Installed) -> None:
         heart.stop()
 
 
+def test_a_worker_that_ran_through_a_forced_restore_stores_what_can_be_opened(
+    database: pw.Database, tmp_path: Path, redis_url: str
+) -> None:
+    """It believes that its data key is in the database, and the backup is older."""
+    forget_written_keys()
+    installed = Installed(tmp_path, database_url=url_of(database), redis_url=redis_url)
+    path = backup.create(installed.settings)
+    installed.store(1)
+    restore(installed.settings, path, installed.recovery_key, force=True)
+    [message_id] = installed.store(1, "after the restore")
+    assert installed.body_of(message_id) == "after the restore 0"
+
+
 def test_a_role_that_listens_here_is_running_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxy and portal have no heartbeat."""
     installed = on_sqlite(tmp_path, proxy_port=18001)
     path = backup.create(installed.settings)
-    monkeypatch.setattr(ports, "holder", lambda port: "messagebroker run proxy (pid 7)" if port == 18001 else None)
-    with pytest.raises(Refused, match="messagebroker run proxy"):
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(7, "python", "proxy") if port == 18001 else None)
+    with pytest.raises(Refused, match=r"proxy on .* \(pid 7\) still run"):
         restore(installed.settings, path, installed.recovery_key)
-    monkeypatch.setattr(ports, "holder", lambda port: "nginx (pid 8)")
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(8, "nginx"))
     restore(installed.settings, path, installed.recovery_key)
+
+
+def test_a_role_that_beats_and_listens_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = on_sqlite(tmp_path, main_server_port=18000)
+    path = backup.create(installed.settings)
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(os.getpid(), "python", "main") if port == 18000 else None)
+    heart = Heart("main")
+    heart.beat()
+    with Restore(installed.settings, path, installed.recovery_key) as work:
+        assert work.plan.running == (f"main on {socket.gethostname()} (pid {os.getpid()})",)
+
+
+def test_a_database_of_a_newer_program_goes_back(installed: Installed) -> None:
+    """The way back from an upgrade: the old program, and the backup of before."""
+    installed.store(1)
+    path = backup.create(installed.settings)
+    with connected():
+        database.execute_sql("CREATE TABLE later (number INTEGER)")
+        database.execute_sql("INSERT INTO migratehistory (name, migrated_at) VALUES ('999_later', '2030-01-01 00:00:00')")
+    with pytest.raises(ConfigurationError, match="999_later"):
+        schema.require_current()
+    done = restore(installed.settings, path, installed.recovery_key)
+    assert done.database_aside is not None
+    schema.require_current()
+    assert not database.table_exists("later")
+    assert count() == 1
+
+
+def test_a_backup_comes_back_where_there_is_no_database_yet(tmp_path: Path) -> None:
+    installed = on_sqlite(tmp_path / "old")
+    installed.store(2)
+    path = backup.create(installed.settings)
+    settings = quiet(tmp_path / "new", backup_dir=tmp_path / "backups")
+    open_database(settings)
+    with Restore(settings, path, installed.recovery_key) as work:
+        assert work.plan.rows_now == {}
+        assert not (tmp_path / "new").exists()
+        assert work.carry_out("cli").database_aside is None
+    assert count() == 2
 
 
 def test_nothing_changes_when_the_answer_is_no(installed: Installed) -> None:

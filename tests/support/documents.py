@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^( *)```console([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"`(messagebroker [a-z][^`\n]*)`")
+_INLINE = re.compile(r"`(?:\.venv/bin/)?(messagebroker [a-z][^`\n]*)`")
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class FakeMain:
         self.peers: list[str | None] = []  # identities shown, one a connection
         self.depth = 1234
         self.messages = [_message(number) for number in range(self.count, 0, -1)]
+        self.sender = "+4915112345678"
+        self.metadata: dict[str, Any] = {"colour": "<b>red</b>"}
         self.bodies: dict[str, Any] = {
             message_id(self.count): SCRIPT,
             message_id(self.count - 1): {"total": 12, "currency": "EUR"},
@@ -178,8 +180,7 @@ class FakeMain:
             return found
         _require(account, "messages.open")
         self.opened.append(f"{account.email} {wanted}")
-        metadata = {"colour": "<b>red</b>"}
-        return {**found, "body": self.bodies.get(wanted, "Hello"), "sender": "+4915112345678", "metadata": metadata}
+        return {**found, "body": self.bodies.get(wanted, "Hello"), "sender": self.sender, "metadata": self.metadata}
 
 
 def _message(number: int) -> dict[str, Any]:

@@ -53,10 +53,11 @@ class Up:
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """A command in the next terminal."""
         words = shlex.split(command)
+        folder = Path("/")  # where lines that `up` printed must work too
         if words[0] == "messagebroker":
             words[:1] = [sys.executable, "-m", "messagebroker"]
-        elsewhere = self.folder if words[0] != "curl" else Path("/")  # curl's line works anywhere
-        return subprocess.run(words, cwd=elsewhere, env=self.environment, capture_output=True, text=True, timeout=60)
+            folder = self.folder
+        return subprocess.run(words, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=60)
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -34,6 +34,11 @@ CONTRAST = """() => {
     return poor;
 }"""
 
+CUT = """() => [...document.querySelectorAll('#app a, #app button, #app input')].filter(element => {
+    const box = element.getBoundingClientRect();
+    return element.checkVisibility() && (box.left < 0 || box.right > innerWidth);
+}).map(element => element.textContent)"""
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (320, 640)])
@@ -48,6 +53,7 @@ def test_readable_in_every_size_and_light(
         page.wait_for_timeout(250)  # colours fade
         page.screenshot(path=tmp_path / f"{scheme}-{width}-{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the screen"
+        assert page.evaluate(CUT) == [], f"{name}: not whole on the screen"
         assert page.evaluate(CONTRAST) == [], name
 
     page.goto(portal.url)

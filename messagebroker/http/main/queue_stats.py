@@ -8,12 +8,12 @@ import falcon
 import msgspec
 import redis as redis_py
 
-from messagebroker.errors import Unavailable
 from messagebroker.http.decoding import answer
 from messagebroker.http.main.callers import Right
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.ops import queues
 from messagebroker.ops.permissions import Permission
+from messagebroker.ops.redis_client import unavailable
 
 
 class QueueView(msgspec.Struct, kw_only=True):
@@ -56,6 +56,6 @@ class QueueStats:
         try:
             depths = queues.depths(self._redis)
         except redis_py.RedisError as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+            raise unavailable(self._redis, error) from error
         views = [msgspec.convert(depth, QueueView, from_attributes=True) for depth in depths]
         answer(response, QueueStatsAnswer(queues=views))

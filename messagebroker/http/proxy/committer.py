@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -30,6 +31,7 @@ AddCalls = Callable[[Any, list[Record], dict[bytes, SealedKey]], None]
 LARGEST_GROUP = 2000
 """Messages that leave in one write, unless a single request has more: it also is one transaction of a worker."""
 LARGEST_GROUP_BYTES = 8 * 1024 * 1024
+_PAUSE_SECONDS = 0.01  # before trying again what failed for want of memory
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +39,7 @@ log = structlog.get_logger(__name__)
 class Submission:
     """The part of one request that goes to Redis, in whole or not at all."""
 
-    __slots__ = ("charge", "claim", "failure", "first", "key", "records", "size", "tell")
+    __slots__ = ("charge", "claim", "failure", "first", "key", "records", "size", "taken", "tell")
 
     def __init__(
         self, records: list[Record], key: SealedKey, size: int, claim: Claim | None = None, charge: Charge | None = None
@@ -49,6 +51,7 @@ class Submission:
         self.charge = charge
         self.first: Entry | None = None  # the request was here before: its first answer
         self.failure: Exception | None = None
+        self.taken = False  # Redis has acknowledged
         self.tell: Callable[[], None] = _nobody
 
 
@@ -79,16 +82,15 @@ class Committer:
     def begin(self, submission: Submission, tell: Callable[[], None]) -> None:
         """Has it written, and calls `tell`, in the writing thread, when the outcome is there.
 
-        The outcome is `submission.failure`, or `submission.first` (an earlier answer), or neither once Redis has
-        acknowledged.
+        The outcome is `submission.taken` once Redis has acknowledged, or `submission.first` (an earlier answer), or
+        `submission.failure`.
         """
         submission.tell = tell
         with self._lock:
+            if not self._is_writing:
+                self._turns.put(True)  # first: if there is no memory for it, nothing is under way
+                self._is_writing = True
             self._waiting.append(submission)
-            if self._is_writing:
-                return
-            self._is_writing = True
-        self._turns.put(True)
 
     def close(self) -> None:
         """Writes what has queued up, then ends the thread and the connection."""
@@ -98,32 +100,40 @@ class Committer:
 
     def _work(self) -> None:
         while self._turns.get():
-            while self._write_next():
-                continue
+            while self._has_more():
+                try:
+                    self._write_next()
+                except Exception as error:  # without this thread nobody is ever answered again
+                    with suppress(Exception):
+                        log.error("the group commit goes on after an error", exc_info=error)
+                    time.sleep(_PAUSE_SECONDS)
 
-    def _write_next(self) -> bool:
-        """Writes a group and tells everybody in it; True when there is another."""
-        group = self._next_group()
-        is_down = False
+    def _has_more(self) -> bool:
+        with self._lock:  # who has just put the turn may not have said so yet
+            return self._is_writing
+
+    def _write_next(self) -> None:
+        """Writes a group and tells everybody in it: whatever happens, nobody may wait for ever."""
+        group: list[Submission] = []
         try:
-            is_down = self._write(group)
-        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
-            self._gate.release(group)
+            group = self._next_group()
+            if self._write(group):  # Redis is down: those who waited learn it now, not after a time-out of their own
+                self._add_everybody(group)
+                _fail(group, outage.not_sent)
+        except Exception as error:  # noqa: BLE001 of_error logs it
+            if not group:
+                self._add_everybody(group)
             _fail(group, partial(_same, error))
-        if is_down:  # those who waited learn it now, not after a time-out of their own
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
-            _fail(waiting, outage.not_sent)
-            group += waiting
-        for submission in group:
-            tell, submission.tell = submission.tell, _nobody  # it holds the request: a cycle would keep that for long
-            try:
-                tell()
-            except Exception as error:
-                log.error("an answer could not be given", exc_info=error)
+            self._gate.release(group)
+        finally:
+            _tell(group)
         with self._lock:
             self._is_writing = bool(self._waiting)
-            return self._is_writing
+
+    def _add_everybody(self, group: list[Submission]) -> None:
+        with self._lock:
+            group.extend(self._waiting)
+            self._waiting.clear()
 
     def _next_group(self) -> list[Submission]:
         """The submissions that leave together."""
@@ -159,6 +169,8 @@ class Committer:
             self._gate.withdraw(admitted)
             _fail(admitted, refusal)
         elif admitted:
+            for submission in admitted:
+                submission.taken = True
             self._gate.release(admitted)
             COMMIT_SIZE.observe(sum(len(submission.records) for submission in admitted))
             COMMIT_SECONDS.observe(time.perf_counter() - began)
@@ -196,8 +208,18 @@ class Committer:
 
 def _fail(submissions: list[Submission], problem: Callable[[], Exception]) -> None:
     for submission in submissions:
-        if submission.failure is None and submission.first is None:
+        if not submission.taken and submission.failure is None and submission.first is None:
             submission.failure = problem()
+
+
+def _tell(submissions: list[Submission]) -> None:
+    for submission in submissions:
+        tell, submission.tell = submission.tell, _nobody  # it holds the request: a cycle would keep that for long
+        try:
+            tell()
+        except Exception as error:
+            with suppress(Exception):
+                log.error("an answer could not be given", exc_info=error)
 
 
 def _same(error: Exception) -> Exception:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from redis.exceptions import ResponseError
+
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import outage
 from messagebroker.http.proxy.idempotency import CLAIM_MILLISECONDS, Claim, Entry, Idempotency, first_answer, in_use
@@ -84,6 +86,8 @@ class Gate:
 
     def _claimed(self, claim: Claim, answer: Any, value: Any) -> Problem | Entry | None:
         """None: the key is ours now."""
+        if isinstance(value, ResponseError) and "WRONGTYPE" in str(value):
+            value = b""  # damaged, like a text that cannot be read: the MULTI puts the answer in its place
         for reply in (answer, value):
             if isinstance(reply, Exception):
                 return outage.refused(reply)

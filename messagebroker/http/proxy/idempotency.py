@@ -22,6 +22,7 @@ from messagebroker.http.proxy.draw import PREFIX_BYTES
 from messagebroker.ops.redis_client import NAMESPACE, idempotency_key
 
 CLAIM_MILLISECONDS = 30_000
+_CLAIM_BYTES = 21
 _BATCH_ITEM = re.compile(r"(.+)#(0|[1-9][0-9]{0,4})")  # only as a batch counts: `k#1` and `k#01` are two keys
 _PURPOSE = b"messagebroker idempotency 1"
 
@@ -132,9 +133,9 @@ def first_answer(value: bytes, claim: Claim) -> Entry | None:
     Raises:
         Problem: the key is in use at this moment, or it belongs to another request.
     """
-    if value[:1] != b"D":
+    if value[:1] == b"C" and len(value) == _CLAIM_BYTES:
         raise in_use()
-    entry = _read(value[1:])
+    entry = _read(value[1:]) if value[:1] == b"D" else None
     if entry is None:
         return None
     if not hmac.compare_digest(entry.digest, claim.digest):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -52,8 +55,7 @@ class Lookup:
         folder = settings.path(settings.certs_dir)
         self._files = (folder / "ca.crt", folder / "proxy.crt", folder / "proxy.key")
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._client_of: tuple[int, ...] = ()
+        self._newest: _Shared | None = None
 
     def ask(self, message_id: str, client: str, *, body: bool = True) -> httpx.Response:
         """Main's answer, whatever its status.
@@ -63,7 +65,8 @@ class Lookup:
         """
         parameters = {"client": client, "body": "true" if body else "false"}
         try:
-            return self._main().get(f"{self._url}/api/v1/messages/{message_id}", params=parameters)
+            with self._main() as main:
+                return main.get(f"{self._url}/api/v1/messages/{message_id}", params=parameters)
         except (httpx.HTTPError, OSError) as error:
             log.warning("main does not answer", error=repr(error))
             detail = "stored messages cannot be read at this moment; submitting goes on"
@@ -86,17 +89,45 @@ class Lookup:
 
     def close(self) -> None:
         """Ends its connections."""
-        if self._client is not None:
-            self._client.close()
+        if self._newest is not None:
+            self._newest.client.close()
 
-    def _main(self) -> httpx.Client:
-        """The client in use; a new one after the certificate was renewed."""
+    @contextmanager
+    def _main(self) -> Iterator[httpx.Client]:
+        """The client in use; a new one after the certificate was renewed. The old one ends with its last request."""
         changed = tuple(path.stat().st_mtime_ns for path in self._files)
         with self._lock:
-            if self._client is None or changed != self._client_of:
-                self._client = httpx.Client(verify=_context(*self._files), timeout=_TIMEOUT, trust_env=False)
-                self._client_of = changed
-            return self._client
+            replaced = None
+            if self._newest is None or changed != self._newest.made_of:
+                replaced, self._newest = self._newest, _Shared(_connecting(*self._files), changed)
+            shared = self._newest
+            shared.holders += 1
+        try:
+            if replaced is not None:
+                self._let_go(replaced)
+            yield shared.client
+        finally:
+            self._let_go(shared)
+
+    def _let_go(self, shared: _Shared) -> None:
+        with self._lock:
+            shared.holders -= 1
+            is_last = not shared.holders
+        if is_last:
+            shared.client.close()
+
+
+@dataclass
+class _Shared:
+    """A client, and how many hold it: the lookup itself while it is the newest, and every request that uses it."""
+
+    client: httpx.Client
+    made_of: tuple[int, ...]
+    holders: int = 1
+
+
+def _connecting(ca: Path, certificate: Path, key: Path) -> httpx.Client:
+    return httpx.Client(verify=_context(ca, certificate, key), timeout=_TIMEOUT, trust_env=False)
 
 
 def _context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:

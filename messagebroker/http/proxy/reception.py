@@ -138,10 +138,10 @@ class Reception:
             Problem: nothing was taken, or nobody knows (`outcome: unknown`).
         """
         submission = pending.submission
-        if submission.failure is not None:
-            raise submission.failure
         if submission.first is not None:
             return self._repeated(pending.request, pending.client, submission.first)
+        if not submission.taken:
+            raise submission.failure or outage.unknown()
         self._count(pending.request.form, pending.priorities)
         if submission.charge is not None:
             pending.answer.headers = submission.charge.headers

@@ -181,7 +181,7 @@ class SubmitMessage(_Submit):
         """For `Prefer: wait`: 201 when the message is stored in time."""
         reply = self._concluded(pending, request)
         accepted = pending.answer.accepted
-        if pending.submission.failure is not None or pending.submission.first is not None or accepted is None:
+        if not pending.submission.taken or accepted is None:
             return reply
         status = self._lookup.wait(accepted.message_id, accepted.client_id, seconds)
         if status is None:

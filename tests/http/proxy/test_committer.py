@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,19 @@ def test_many_threads_and_many_requests_lose_nothing(proxy: Proxy) -> None:
     assert sorted(given) == sorted(ids.text(record.id) for record in proxy.queued())
 
 
+def test_a_writer_that_is_up_before_its_turn_is_noted_writes_all_the_same(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = proxy.parts.committer._turns
+
+    def put(turn: bool) -> None:
+        turns.put(turn)
+        time.sleep(0.05)  # the other thread runs now
+
+    monkeypatch.setattr(proxy.parts.committer, "_turns", SimpleNamespace(put=put, get=turns.get))
+    assert [proxy.submit(MESSAGE).status_code for _ in range(3)] == [202] * 3
+
+
 def test_a_mistake_of_ours_wakes_everybody(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     def mistaken(*_: Any) -> None:
         time.sleep(0.05)
@@ -94,6 +108,53 @@ def test_a_mistake_of_ours_wakes_everybody(proxy: Proxy, monkeypatch: pytest.Mon
         thread.join(20)
     assert [answer.status_code for answer in answers] == [500] * 3
     monkeypatch.undo()
+    assert proxy.submit(MESSAGE).status_code == 202
+
+
+def no_memory(*_: Any) -> Any:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("step", ["_next_group", "_write", "_gate.settle", "_wire.ask"])
+def test_want_of_memory_ends_a_group_and_not_the_committing(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    *inner, name = step.split(".")
+    owner = getattr(proxy.parts.committer, inner[0]) if inner else proxy.parts.committer
+    with monkeypatch.context() as shortage:
+        shortage.setattr(owner, name, no_memory)
+        assert proxy.submit(MESSAGE, Idempotency_Key="k").status_code == 500
+    assert proxy.queued() == []
+    assert proxy.submit(MESSAGE, Idempotency_Key="k").status_code == 202
+
+
+def test_want_of_memory_after_the_write_takes_nothing_back(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as shortage:
+        shortage.setattr(proxy.parts.committer._gate, "release", no_memory)
+        assert proxy.submit(MESSAGE).status_code == 202
+    assert proxy.submit(MESSAGE).status_code == 202
+    assert len(proxy.queued()) == 2
+
+
+def test_nothing_is_called_taken_that_redis_has_not_acknowledged(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even when there is no memory to say what went wrong."""
+    with monkeypatch.context() as shortage:
+        shortage.setattr(proxy.parts.committer, "_add_calls", no_memory)
+        shortage.setattr(committer, "_fail", no_memory)
+        shortage.setattr(committer, "log", None)
+        answer = proxy.submit(MESSAGE)
+    assert (answer.status_code, answer.json["outcome"]) == (503, "unknown")
+    assert proxy.queued() == []
+    assert proxy.submit(MESSAGE).status_code == 202
+
+
+def test_an_answer_that_fails_costs_nobody_else_theirs(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = proxy.parts.committer.begin
+
+    def begin_badly(submission: committer.Submission, tell: Any) -> None:
+        begin(submission, lambda: tell() or no_memory())
+
+    monkeypatch.setattr(committer, "log", None)  # nor can it be logged
+    monkeypatch.setattr(proxy.parts.committer, "begin", begin_badly)
+    assert [answer.status_code for answer in at_once(proxy, 3)] == [202] * 3
     assert proxy.submit(MESSAGE).status_code == 202
 
 

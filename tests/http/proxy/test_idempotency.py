@@ -168,9 +168,10 @@ def test_keys_that_only_look_like_a_batch_items_are_keys_of_their_own(proxy: Pro
     assert len({table_hash + item.to_bytes(4, "big") for table_hash, item in keys}) == 5
 
 
-@pytest.mark.parametrize(
-    "damage", [b"D", b"Dgarbage", b"D\xa1\xff", b"D" + msgspec.msgpack.encode([b"", b"", 1, "fsync", "t"])]
-)
+UNREADABLE = b"D" + msgspec.msgpack.encode([b"", b"", 1, "fsync", "t"])
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 21, b"C", b"C" + b"x" * 40, b"D", b"Dgarbage", b"D\xa1\xff", UNREADABLE])
 def test_an_entry_that_cannot_be_read_is_replaced(proxy: Proxy, damage: bytes) -> None:
     """The table's unique key keeps the message from being stored twice."""
     proxy.submit(MESSAGE, Idempotency_Key="k")
@@ -179,6 +180,15 @@ def test_an_entry_that_cannot_be_read_is_replaced(proxy: Proxy, damage: bytes) -
     again = proxy.submit(MESSAGE, Idempotency_Key="k")
     assert again.status_code == 202
     assert proxy.submit(MESSAGE, Idempotency_Key="k").json == again.json
+    assert len({record.idempotency_key for record in proxy.queued()}) == 1
+
+
+def test_an_entry_of_another_type_is_replaced(proxy: Proxy) -> None:
+    proxy.redis.lpush(claim_of(proxy, MESSAGE).redis_key, "x")
+    first = proxy.submit(MESSAGE, Idempotency_Key="k")
+    assert first.status_code == 202
+    assert proxy.submit(MESSAGE, Idempotency_Key="k").json == first.json
+    assert len(proxy.queued()) == 1
 
 
 def test_another_message_under_a_key_that_redis_forgot_is_no_copy(proxy: Proxy) -> None:

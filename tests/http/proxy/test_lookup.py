@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from support.proxy import Proxy, problem
+
+from messagebroker.http.proxy import lookup
 
 Answering = Callable[[httpx.Request], httpx.Response]
 ID = "01900000-0000-7000-8000-000000000001"
@@ -27,7 +32,7 @@ def main(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return answer
 
     client = httpx.Client(transport=httpx.MockTransport(handle))
-    monkeypatch.setattr(proxy.parts.lookup, "_main", lambda: client)
+    monkeypatch.setattr(proxy.parts.lookup, "_main", lambda: nullcontext(client))
     return told
 
 
@@ -106,6 +111,44 @@ def test_prefer_wait_answers_202_when_the_time_is_up_or_main_is_down(proxy: Prox
 
 def broken() -> httpx.Client:
     raise httpx.ConnectError("down")
+
+
+def test_after_a_renewal_the_old_connections_end_with_their_last_request(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[httpx.Client] = []
+    release, arrived = threading.Event(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "slow" in request.url.path:
+            arrived.set()
+            release.wait(20)
+        return httpx.Response(200)
+
+    def make(*files: Path) -> httpx.Client:
+        made.append(httpx.Client(transport=httpx.MockTransport(answer)))
+        return made[-1]
+
+    files = [tmp_path / "certificate", tmp_path / "key"]
+    found = proxy.parts.lookup
+    monkeypatch.setattr(lookup, "_connecting", make)
+    monkeypatch.setattr(found, "_files", files)
+    for renewal in range(2):
+        for file in files:
+            file.write_text(f"{renewal}")
+            os.utime(file, (renewal, renewal))
+        found.ask(ID, "acme")
+        found.ask(ID, "acme")
+        if renewal == 0:
+            slow = threading.Thread(target=found.ask, args=("slow", "acme"))
+            slow.start()
+            assert arrived.wait(10)
+    assert [client.is_closed for client in made] == [False, False], "it has a request in hand"
+    release.set()
+    slow.join(20)
+    assert [client.is_closed for client in made] == [True, False]
+    found.close()
+    assert made[1].is_closed
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=0", "wait=-1", "return=minimal", "wait=x"])
