@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import redis as redis_py
 from support.servers import Redis, SqlServer
 from support.windows import Said, Windows
@@ -69,6 +70,16 @@ class WindowsInstallation:
     def operator(self, *words: str, seconds: float = 120.0) -> Said:
         """`messagebroker …` as an operator runs it, in ROOT."""
         return self.windows.messagebroker(*words, cwd=Path(self.windows.path(ROOT)), seconds=seconds)
+
+    def kill(self, role: str) -> None:
+        """Ends the processes of a role's service, as nobody could prevent."""
+        line = f"windows_service run {role} "
+        for process in psutil.process_iter(["cmdline"]):
+            if line in " ".join(process.info["cmdline"] or ()) + " " and self._is_of_this_machine(process):
+                process.kill()
+
+    def _is_of_this_machine(self, process: psutil.Process) -> bool:
+        return process.environ().get("WINEPREFIX") == str(self.windows.folder / "prefix")
 
     # what happened to messages
 

@@ -1,17 +1,31 @@
-"""Our services under the service manager of a Windows machine: install, start, stop, restart, a fall, uninstall."""
+"""Our services under Windows' service manager: install, start, stop, restart, a fall, a power cut, uninstall."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from support.servers import SqlServer
 from support.windows import Windows
 from support.windows_installation import ROOT, WindowsInstallation
 
-from messagebroker.roles import ROLES
+from messagebroker.roles import BY_NAME, ROLES, SECRET_VARIABLES
+
+SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
+WORKER = BY_NAME["worker"].service
+SPOIL = """
+import sys, win32service as win
+manager = win.OpenSCManager(None, None, win.SC_MANAGER_ALL_ACCESS)
+service = win.OpenService(manager, sys.argv[1], win.SERVICE_ALL_ACCESS)
+no = win.SERVICE_NO_CHANGE
+win.ChangeServiceConfig(service, no, win.SERVICE_DEMAND_START, no, None, None, False, ["EventLog"], "LocalSystem", None, None)
+"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def running(installation: WindowsInstallation) -> Iterator[WindowsInstallation]:
     """Everything started, in order."""
     started = installation.services("start", seconds=240)
@@ -20,8 +34,168 @@ def running(installation: WindowsInstallation) -> Iterator[WindowsInstallation]:
     installation.services("stop", seconds=240).good()
 
 
-def test_all(running: WindowsInstallation) -> None:
-    print(running.states())
-    print(running.operator("smoke").text)
-    print(running.services("stop").text)
-    print(running.services("status").text)
+def test_every_role_is_a_service_with_an_account_of_its_own(windows: Windows, installation: WindowsInstallation) -> None:
+    for role in ROLES:
+        kept = windows.run("reg", "query", rf"{SERVICES}\{role.service}").good().out
+        assert rf"NT SERVICE\{role.service}" in kept
+        assert f'"{windows.interpreter}" -I -m messagebroker.cli.windows_service run {role.name} --root {ROOT}' in kept
+        assert rf"--set DATA_DIR={ROOT}\{role.folder}" in kept
+        for need in role.needs:
+            assert need not in BY_NAME or BY_NAME[need].service in kept
+        events = rf"{SERVICES}\EventLog\Application\{role.service}"
+        assert "win32evtlog.pyd" in windows.run("reg", "query", events).good().out
+
+
+def test_a_second_install_changes_nothing_and_mends_what_was_changed(
+    windows: Windows, installation: WindowsInstallation
+) -> None:
+    assert "everything is as it has to be" in installation.services("install").good().out
+    windows.python("-c", SPOIL, WORKER).good()
+    said = installation.services("install").good().out
+    assert f"{WORKER}: its account corrected" in said
+    assert f"{WORKER}: what it depends on corrected" in said
+    assert f"{WORKER}: its start type corrected" in said
+    assert "everything is as it has to be" in installation.services("install").good().out
+
+
+def test_a_role_has_its_own_secrets_and_no_others(windows: Windows, installation: WindowsInstallation) -> None:
+    shared = windows.read(rf"{ROOT}\.env")
+    assert not [name for name in SECRET_VARIABLES if f"{name}=" in shared]
+    for role in ROLES:
+        own = windows.read(rf"{ROOT}\{role.folder}\.env")
+        assert {name for name in ("DATABASE_URL", "REDIS_URL") if f"{name}=" in own} == {
+            name for name in ("DATABASE_URL", "REDIS_URL") if name in role.variables
+        }
+    assert not windows.path(rf"{ROOT}\proxy\secrets\encryption.key").exists()
+    assert not windows.path(rf"{ROOT}\worker\ca").exists()
+
+
+def test_all_roles_run_and_a_message_comes_back(running: WindowsInstallation) -> None:
+    states = running.states()
+    assert {role: (one["state"], one["detail"]) for role, one in states.items()} == {
+        role.name: ("running", "ready") for role in ROLES
+    }
+    assert all(one["since"] for one in states.values())
+    assert "status delivered, the same body" in running.operator("smoke").good().out
+
+
+def test_a_role_that_others_need_is_not_stopped_behind_their_backs(running: WindowsInstallation) -> None:
+    refused = running.services("stop", "main")
+    assert refused.code == 1
+    assert "--with-dependencies" in refused.err
+    assert running.windows.state_of(BY_NAME["main"].service) == "RUNNING"
+
+
+def test_a_job_in_hand_is_finished_before_the_service_stops(running: WindowsInstallation) -> None:
+    before = running.stored()
+    with running.client() as http, held(running.database):
+        assert http.post("/api/v1/messages", json={"body": "in hand"}).status_code == 202
+        wait_until_held(running.database)
+        asked = time.monotonic()
+        running.windows.run("sc.exe", "stop", WORKER).good()
+        time.sleep(4)
+        assert running.windows.state_of(WORKER) == "STOP_PENDING"
+    running.windows.wait_for_state(WORKER, "STOPPED", seconds=30)
+    assert time.monotonic() - asked > 4
+    assert running.stored() == before + 1
+    assert running.waiting() == 0
+    assert '"role stopped"' in running.log("worker").splitlines()[-1]
+    running.services("start", "worker").good()
+
+
+def test_a_restart_is_one_command_and_loses_nothing(running: WindowsInstallation) -> None:
+    before, began = running.stored(), running.states()["proxy"]["since"]
+    with running.client() as http:
+        assert http.post("/api/v1/messages", json={"body": "before"}).status_code == 202
+    running.services("restart", "proxy").good()
+    with running.client() as http:
+        assert http.post("/api/v1/messages", json={"body": "after"}).status_code == 202
+    running.wait_until_stored(before + 2)
+    proxy = running.states()["proxy"]
+    assert proxy["since"] > began
+    assert proxy["restarts"] == 0
+
+
+def test_a_service_whose_process_was_killed_is_seen_and_started_again(running: WindowsInstallation) -> None:
+    before = running.stored()
+    running.kill("worker")
+    fallen = running.states()["worker"]
+    assert fallen["state"] == "failed"
+    with running.client() as http:
+        assert http.post("/api/v1/messages", json={"body": "nobody works"}).status_code == 202
+    running.services("start", "worker").good()
+    running.wait_until_stored(before + 1)
+    worker = running.states()["worker"]
+    assert (worker["state"], worker["restarts"]) == ("running", 1)
+
+
+def test_after_a_power_cut_the_roles_start_with_the_machine(running: WindowsInstallation) -> None:
+    with running.client() as http:
+        running.kill("worker")
+        answer = http.post("/api/v1/messages", json={"body": "accepted before the power went"})
+        assert answer.status_code == 202
+        before = running.stored()
+    running.windows.power_cut()
+    running.windows.boot()
+    running.wait_until_stored(before + 1, seconds=90)
+    for role in ROLES:
+        running.windows.wait_for_state(role.service, "RUNNING", seconds=60)
+
+
+def test_wrong_settings_make_a_failed_service_that_says_where_to_look(running: WindowsInstallation) -> None:
+    path = running.windows.path(rf"{ROOT}\proxy\.env")
+    good = path.read_bytes()
+    path.write_bytes(good + b"MAX_BODY_BYTES=many\r\n")
+    try:
+        refused = running.services("restart", "proxy")
+        assert refused.code == 4
+        assert "MAX_BODY_BYTES" in refused.err
+        proxy = running.states()["proxy"]
+        assert proxy["state"] == "failed"
+        assert "proxy.log" in proxy["detail"]
+    finally:
+        path.write_bytes(good)
+    running.services("start", "proxy").good()
+
+
+def test_no_secret_is_in_a_log(running: WindowsInstallation) -> None:
+    secrets = set()
+    for role in ROLES:
+        for line in running.windows.read(rf"{ROOT}\{role.folder}\.env").splitlines():
+            name, _, value = line.partition("=")
+            if name == "JWT_SECRET":
+                secrets.add(value)
+    secrets |= {running.admin_password, ":test@"}
+    written = "".join(path.read_text(encoding="utf-8") for path in Path(running.windows.path(rf"{ROOT}\logs")).glob("*"))
+    assert "role starts" in written
+    assert not [secret for secret in secrets if secret in written]
+
+
+def test_uninstalling_leaves_no_service_and_all_data(windows: Windows, installation: WindowsInstallation) -> None:
+    installation.services("uninstall", "--yes", seconds=240).good()
+    for role in ROLES:
+        assert windows.state_of(role.service) == "-"
+        assert windows.run("reg", "query", rf"{SERVICES}\EventLog\Application\{role.service}").code != 0
+    assert windows.path(rf"{ROOT}\main_server\ca\ca.key").exists()
+    assert "made, runs as" in installation.services("install").good().out
+
+
+@contextmanager
+def held(database: SqlServer) -> Iterator[None]:
+    """Nothing can be stored: the job that tries is in hand for as long."""
+    connection = database.connect_as_root()
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES message_system_windows.messages WRITE")
+        try:
+            yield
+        finally:
+            connection.close()
+
+
+def wait_until_held(database: SqlServer, seconds: float = 20.0) -> None:
+    """A job waits for the table."""
+    waits = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+    deadline = time.monotonic() + seconds
+    while database.execute(waits)[0][0] == 0:
+        assert time.monotonic() < deadline, "no job came to the table"
+        time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _ERRORS: dict[int, tuple[type[BrokerError], str]] = {
 }
 _STATES: dict[int, Word] = {1: "stopped", 2: "starting", 3: "stopping", 4: "running", 5: "running", 6: "running", 7: "running"}
 _START_TYPES: dict[int, StartType] = {0: "automatic", 1: "automatic", 2: "automatic", 3: "manual", 4: "disabled"}
+_one_at_a_time = threading.Lock()  # several threads that open handles got each other's, seen under Wine
 _RUNS_ALREADY, _RUNS_NOT, _NO_SUCH_SERVICE, _INVALID_LEVEL = 1056, 1062, 1060, 124
 
 
@@ -113,12 +115,14 @@ class ServiceControl:
         """See `Control`."""
         import win32service as win
 
-        with _errors(unit.name):
+        with _one_at_a_time, _errors(unit.name):
             manager = win.OpenSCManager(None, None, win.SC_MANAGER_CONNECT | win.SC_MANAGER_CREATE_SERVICE)
-            win.CreateService(
+            made = win.CreateService(
                 manager, unit.name, unit.display_name, win.SERVICE_ALL_ACCESS, win.SERVICE_WIN32_OWN_PROCESS,
                 win.SERVICE_DEMAND_START, win.SERVICE_ERROR_NORMAL, unit.image, None, False, None, _FIRST_ACCOUNT, None,
             )  # fmt: skip
+            made.Close()
+            manager.Close()
 
     def configure(self, unit: WindowsUnit, password: str | None) -> list[str]:
         """See `Control`."""
@@ -183,14 +187,16 @@ def _set(service: Any, level: int, value: Any) -> bool:
 def _opened(name: str, access: int, harmless: int = 0) -> Iterator[Any]:
     import win32service as win
 
-    with _errors(name, harmless):
+    with _one_at_a_time, _errors(name, harmless):
         manager = win.OpenSCManager(None, None, win.SC_MANAGER_CONNECT)
-        service = win.OpenService(manager, name, access)
         try:
-            yield service
+            service = win.OpenService(manager, name, access)
+            try:
+                yield service
+            finally:
+                service.Close()
         finally:
-            win.CloseServiceHandle(service)
-            win.CloseServiceHandle(manager)
+            manager.Close()
 
 
 @contextmanager
