@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-Check = Callable[[], str | None]
-"""None, or what is wrong."""
+from messagebroker.ops.checks import Check, Checks
 
 
 class StatusPage:
@@ -27,7 +26,7 @@ class StatusPage:
     def __init__(
         self, host: str, port: int, *, alive: dict[str, Check], ready: dict[str, Check], metrics: Callable[[], bytes] | None
     ) -> None:
-        self._checks = {"/health": alive, "/health/ready": {**alive, **ready}}
+        self._checks = {"/health": Checks(alive), "/health/ready": Checks({**alive, **ready})}
         self._metrics = metrics
         self._server = _Server((host, port), _Handler)
         self._server.page = self
@@ -58,11 +57,11 @@ class StatusPage:
         return 404, "application/json", b'{"detail": "there are /health, /health/ready and /metrics"}'
 
 
-def _verdict(checks: dict[str, Check]) -> tuple[int, str, bytes]:
-    found = {name: check() for name, check in checks.items()}
-    failed = {name: reason for name, reason in found.items() if reason is not None}
-    body = {"status": "failed" if failed else "ok", "checks": {name: reason or "ok" for name, reason in found.items()}}
-    return (503 if failed else 200), "application/json", json.dumps(body).encode()
+def _verdict(checks: Checks) -> tuple[int, str, bytes]:
+    found = checks.outcome()
+    is_good = all(said == "ok" for said in found.values())
+    body = {"status": "ok" if is_good else "failed", "checks": found}
+    return (200 if is_good else 503), "application/json", json.dumps(body).encode()
 
 
 class _Server(ThreadingHTTPServer):

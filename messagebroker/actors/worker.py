@@ -22,6 +22,7 @@ from messagebroker.db.connection import open_database
 from messagebroker.ops import metrics
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.queues import guard_legacy_key
+from messagebroker.ops.redis_client import connect
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
@@ -53,7 +54,9 @@ def work(settings: Settings, stop: threading.Event) -> None:
         heart = Heart("worker")
         heart.start()
         running.callback(heart.stop)
-        page = _status_page(settings, broker, workers, poller)
+        client = connect(settings)  # the broker's own waits longer for Redis than readiness may
+        running.callback(client.close)
+        page = _status_page(settings, client, workers, poller)
         page.start()
         running.callback(page.stop)
         poller.start()
@@ -75,7 +78,7 @@ def _keep_watch(broker: Broker, stop: threading.Event) -> None:
             return
 
 
-def _status_page(settings: Settings, broker: Broker, workers: list[QueueWorker], poller: Poller) -> StatusPage:
+def _status_page(settings: Settings, client: redis.Redis, workers: list[QueueWorker], poller: Poller) -> StatusPage:
     def threads() -> str | None:
         dead = [name for worker in workers for name in worker.dead_threads()]
         return f"ended: {', '.join(dead)}" if dead else None
@@ -88,8 +91,8 @@ def _status_page(settings: Settings, broker: Broker, workers: list[QueueWorker],
         settings.metrics_host,
         settings.metrics_port,
         alive={"threads": threads, "poller": poller_moves},
-        ready={"database": database_answers, "redis": lambda: redis_answers(broker.client)},
-        metrics=(lambda: metrics_text(broker.client)) if settings.metrics_enabled else None,
+        ready={"database": database_answers, "redis": lambda: redis_answers(client)},
+        metrics=(lambda: metrics_text(client)) if settings.metrics_enabled else None,
     )
 
 

@@ -14,6 +14,7 @@ from messagebroker import __version__
 from messagebroker.http.decoding import answer
 from messagebroker.http.openapi import PUBLIC, Operation
 from messagebroker.http.problems import Problem
+from messagebroker.ops.checks import Checks
 
 PATHS = frozenset({"/health", "/health/ready", "/api/v1/health", "/api/v1/health/ready"})
 """Answered without a certificate on every server."""
@@ -73,7 +74,7 @@ class Ready:
     )
 
     def __init__(self, checks: Sequence[Check]) -> None:
-        self._checks = checks
+        self._checks = Checks(dict(checks))
         self._lock = threading.Lock()
         self._kept: dict[str, str] = {}
         self._kept_until = float("-inf")
@@ -92,6 +93,6 @@ class Ready:
     def _outcome(self) -> dict[str, str]:
         with self._lock:
             if time.monotonic() >= self._kept_until:
-                self._kept = {name: check() or "ok" for name, check in self._checks}
+                self._kept = self._checks.outcome()
                 self._kept_until = time.monotonic() + _KEEP_SECONDS
             return self._kept
