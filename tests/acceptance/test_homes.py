@@ -116,6 +116,19 @@ def test_a_role_that_is_cut_off_says_what_it_misses(installation: Homes, redis: 
     assert installation.command("health", "--wait", "60").returncode == 0
 
 
+def test_a_database_that_hangs_is_named_by_those_who_need_it(installation: Homes, mariadb_server: MariaDB) -> None:
+    assert installation.command("health", "--wait", "60").returncode == 0
+    mariadb_server.pause()
+    try:
+        said = {name: _unhealthy(installation, name) for name in ("main", "worker", "scheduler")}
+        assert installation.command("health", "proxy").returncode == 0, "it goes on taking messages in"
+    finally:
+        mariadb_server.resume()
+    for name, text in said.items():
+        assert "database" in text.partition(": ")[2], text
+    assert installation.command("health", "--wait", "60").returncode == 0
+
+
 def test_a_role_that_ended_is_unhealthy(installation: Homes) -> None:
     scheduler = installation.running.pop("scheduler")
     assert scheduler.stdin is not None

@@ -85,6 +85,7 @@ finally:
 HEAVY = {"structlog", "redis", "rich.console", "msgspec", "dramatiq", "falcon", "httpx"}
 
 
+@pytest.mark.tier("processes")
 @pytest.mark.parametrize(("role", "heavy"), [("proxy", HEAVY | {"peewee", "pymysql", "cryptography"}), ("scheduler", HEAVY)])
 def test_a_question_loads_little(tmp_path: Path, role: str, heavy: set[str]) -> None:
     """Containers ask every few seconds: each of these libraries costs about as much as the question."""
