@@ -12,6 +12,21 @@ default:
 up *arguments:
     "{{bin}}/messagebroker" up {{arguments}}
 
+# the services of this machine (systemd units, containers, Windows services): `just services status`
+[group('services')]
+services *arguments:
+    "{{bin}}/messagebroker" services {{arguments}}
+
+# change the services to this version (systemd) or image (Compose), role after role; goes back by itself when it fails
+[group('services')]
+upgrade *arguments:
+    "{{bin}}/messagebroker" services upgrade {{arguments}}
+
+# go back to the release before
+[group('services')]
+rollback *arguments:
+    "{{bin}}/messagebroker" services rollback {{arguments}}
+
 # what CI runs first: format, lint, types, layers, dead code
 [group('test')]
 check:

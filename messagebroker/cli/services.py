@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from messagebroker.errors import Refused
 from messagebroker.ops.services import choosing
 from messagebroker.ops.services.manager import Manager, State
 from messagebroker.ops.services.order import start_order
+from messagebroker.ops.services.upgrade import Upgrade
 from messagebroker.ops.services.verbs import Verbs
 from messagebroker.roles import NAMES
 
@@ -139,6 +141,51 @@ def uninstall(
         typer.echo("there was nothing to remove")
 
 
+@app.command()
+def upgrade(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="systemd: the folder of the new version's source (this one). Compose: an image (its own, built or pulled)."
+        ),
+    ] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(help="systemd: a folder with all packages, where there is no package index.", file_okay=False)
+    ] = None,
+    home: HomeName = None,
+    root: Root = None,
+) -> None:
+    """Change to a new release, one role after another; go back by itself when a role or the smoke test fails.
+
+    The release before is kept. When the database gets a new schema, a backup is made first, and the roles that use it stop
+    meanwhile.
+
+    Example: messagebroker services upgrade /usr/local/src/messagebroker-0.2
+    """
+    _upgrade(home, root, wheels).upgrade(source)
+
+
+@app.command()
+def rollback(home: HomeName = None, root: Root = None) -> None:
+    """Go back to the release before, one role after another. Doing it twice goes forward again.
+
+    Example: messagebroker services rollback
+    """
+    _upgrade(home, root).rollback()
+
+
+def _upgrade(home: str | None, root: Path | None, wheels: Path | None = None) -> Upgrade:
+    here, where = Path.cwd(), choosing.root_of(root)
+    manager = _manager(home, root)  # the installation's folder is the current one from here on
+    return Upgrade(manager, choosing.releases_of(manager, where, here, wheels), tell=_tell)
+
+
+def _tell(text: str) -> None:
+    """At once: an upgrade takes minutes."""
+    typer.echo(text)
+    sys.stdout.flush()
+
+
 def _manager(home: str | None, root: Path | None) -> Manager:
     where = choosing.root_of(root)
     manager = choosing.manager_of(home, where)
@@ -148,7 +195,7 @@ def _manager(home: str | None, root: Path | None) -> Manager:
 
 
 def _verbs(home: str | None, root: Path | None) -> Verbs:
-    return Verbs(_manager(home, root), tell=typer.echo)
+    return Verbs(_manager(home, root), tell=_tell)
 
 
 def _known(role: str | None) -> str | None:

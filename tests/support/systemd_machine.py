@@ -19,6 +19,9 @@ PASSWORD = "a-passphrase-of-this-test"
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH")
 """What systemd needs to make namespaces for its units; fewer than --privileged, which not every machine may give."""
 
+NO_ROLE = ("env", "--unset", "DATA_DIR")
+"""The image sets it for roles; on a machine it is not set."""
+
 PREPARE = f"""set -e
 until mariadb -e 'SELECT 1' >/dev/null 2>&1; do sleep 0.2; done
 mariadb -e "CREATE DATABASE message_system CHARACTER SET utf8mb4;
@@ -92,7 +95,7 @@ class Machine:
         self, *words: str, seconds: float = 60, check: bool = True, folder: str = "/root"
     ) -> subprocess.CompletedProcess[str]:
         """A command of root."""
-        answer = attempt("exec", "--workdir", folder, self.name, *words, seconds=seconds)
+        answer = attempt("exec", "--workdir", folder, self.name, *NO_ROLE, *words, seconds=seconds)
         assert not check or answer.returncode == 0, f"{' '.join(words)} ended with {answer.returncode}:\n{images.said(answer)}"
         return answer
 

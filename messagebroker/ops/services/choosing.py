@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from messagebroker.errors import ConfigurationError
+from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops.homes import DEFAULT_ROOT, main_home
 from messagebroker.ops.services import systemd_install
 from messagebroker.ops.services.compose import Compose
+from messagebroker.ops.services.compose_releases import ComposeReleases
 from messagebroker.ops.services.manager import Manager
+from messagebroker.ops.services.releases import Releases
 from messagebroker.ops.services.systemd import Systemd
+from messagebroker.ops.services.systemd_releases import SystemdReleases
 from messagebroker.ops.services.systemd_units import TARGET
 
 HOMES = ("windows", "systemd", "compose")
@@ -35,6 +38,25 @@ def manager_of(home: str | None, root: Path) -> Manager:
         windows: Callable[[Path], Manager] = import_module("messagebroker.ops.services.windows").manager
         return windows(root)  # pywin32 is on Windows only
     return Systemd(root) if home == "systemd" else Compose(compose_folder())
+
+
+def releases_of(manager: Manager, root: Path, here: Path, wheels: Path | None = None) -> Releases:
+    """The releases of the home that `manager` drives.
+
+    Args:
+        manager: from `manager_of`.
+        root: of the installation.
+        here: the folder that the operator is in.
+        wheels: a folder with packages, for a machine that reaches no package index.
+
+    Raises:
+        Refused: that home changes releases in another way.
+    """
+    if isinstance(manager, Systemd):
+        return SystemdReleases(root, manager, here, wheels=wheels)
+    if isinstance(manager, Compose):
+        return ComposeReleases(compose_folder())
+    raise Refused(f"{manager.home} are upgraded with windows\\upgrade.ps1 and its -Rollback; see docs/windows.md")
 
 
 def found(environment: Mapping[str, str] = os.environ) -> str:

@@ -9,8 +9,7 @@ RUN export DEBIAN_FRONTEND=noninteractive \
  && rm -rf /var/lib/apt/lists/* /var/lib/messagebroker \
  && userdel messagebroker \
  && systemctl mask systemd-udevd.service systemd-logind.service apt-daily.timer apt-daily-upgrade.timer
-# DATA_DIR, which the image sets for its roles, is not set on a machine
-ENV DATA_DIR= container=docker
+ENV container=docker
 WORKDIR /root
 STOPSIGNAL SIGRTMIN+3
 ENTRYPOINT ["/lib/systemd/systemd"]
