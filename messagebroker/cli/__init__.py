@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
     "cleanup": ("messagebroker.cli.cleanup:cleanup", "Remove messages that are older than the retention."),
+    "old": ("messagebroker.cli.old:old", "What the runbooks' old commands are now; does it."),
+    "windows": ("messagebroker.cli.windows:app", "A Windows server: install, upgrade, uninstall, firewall."),
     "version": ("messagebroker.cli.version:version", "The program's version."),
 }
 """Name -> where it lives, and its line in `messagebroker --help`."""
@@ -37,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 SILENT = ("health", "version")
 """These log nothing, and `health` is asked every few seconds: they do without the logging libraries."""
 
-AS_CALLED = ("services", "setup", "up", "run", *SILENT)
+AS_CALLED = ("services", "setup", "up", "run", "old", "windows", *SILENT)
 """These keep root's rights when root calls them: they make accounts and units, or are started as the account they need."""
 
 
@@ -73,7 +75,7 @@ def _add(root: typer.Typer, name: str, place: str, summary: str) -> None:
         root.add_typer(found, name=name, help=summary, no_args_is_help=True)
     else:
         command: Callable[..., Any] = found
-        root.command(name)(command)
+        root.command(name, context_settings=getattr(import_module(module), "RAW", None))(command)
 
 
 def _not_asked_for() -> None:
