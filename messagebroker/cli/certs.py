@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from messagebroker.errors import NotFound, Unavailable
-from messagebroker.ops import audit, certificates, keyring, registry
+from messagebroker.ops import audit, certificates, homes, keyring, registry
 from messagebroker.ops.ca_folder import Issued
 from messagebroker.ops.certificates import Bundle
 from messagebroker.ops.pki import LEAF_DAYS
@@ -78,6 +78,8 @@ def renew(name: Name, days: Days = LEAF_DAYS, out: Out = None) -> None:
     bundle = certificates.renew(settings, name, days, out)
     _audit(settings, "certificate.renew", bundle.issued)
     _tell(bundle)
+    if bundle.issued.kind == "component" and out is None and homes.are_around(settings):
+        typer.echo(f"note: `messagebroker setup` brings it into the home of {name}", err=True)
 
 
 @app.command()

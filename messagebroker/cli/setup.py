@@ -27,7 +27,10 @@ app.command()(setup_servers.handover)
 @app.callback()
 def setup(
     context: typer.Context,
-    root: Annotated[Path, typer.Option(help="Where the installation is.", file_okay=False)] = homes.DEFAULT_ROOT,
+    root: Annotated[
+        Path | None,
+        typer.Option(help=f"Where the installation is; by default this folder, or {homes.DEFAULT_ROOT}.", file_okay=False),
+    ] = None,
     only: Annotated[
         str | None, typer.Option(help="`secrets`: what needs no server; the database and the first admin come in another run.")
     ] = None,
@@ -52,7 +55,7 @@ def setup(
         return
     if only not in (None, "secrets"):
         raise typer.BadParameter("there is `--only secrets`; without it everything is done")
-    installation = _Installation(root.absolute(), Handover(handover.absolute()) if handover else None, shared=not container)
+    installation = _Installation(homes.root_of(root), Handover(handover.absolute()) if handover else None, shared=not container)
     try:
         installation.make(domain or [], database=only is None)
     finally:  # also when something failed afterwards: what is shown once is stored nowhere

@@ -81,7 +81,7 @@ def _component(settings: Settings, name: str, ca: x509.Certificate, revoked: fro
         )
     if settings.primary_domain not in pki.domains_of(pair.certificate):
         text = f"{name}: its certificate is not good for {settings.primary_domain} (PRIMARY_DOMAIN)"
-        yield _findings.warning(text, f"`messagebroker certs issue {name} --kind component`, with the old files moved away")
+        yield _findings.warning(text, "`messagebroker setup` renews it with that name, and so does the next `messagebroker up`")
     yield _end(pair.certificate, name, renew)
     yield from _rights(key_path)
 

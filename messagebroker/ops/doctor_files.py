@@ -19,7 +19,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     """Readable by this user, of the right kind, and by nobody else."""
     findings = Findings("secrets")
     make = (
-        "`messagebroker up` or `messagebroker certs init-ca` makes it on a new installation; else bring it back from a backup"
+        "`messagebroker setup` or `messagebroker up` makes it on a new installation; else bring it back from a backup"
     )
     files: tuple[tuple[str, Path, Callable[[], object]], ...] = (
         ("private master keys", settings.path(settings.encryption_key_path), lambda: keyring.KeyRing.load(settings)),

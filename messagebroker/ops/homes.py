@@ -78,6 +78,20 @@ def main_home(root: Path) -> Path:
     return root / BY_NAME["main"].folder
 
 
+def root_of(given: Path | None) -> Path:
+    """The installation that is meant: the one named, else the one that this folder is, else where installations are."""
+    if given is not None:
+        return given.absolute()
+    here = Path.cwd()
+    return here if main_home(here).is_dir() else DEFAULT_ROOT
+
+
+def are_around(settings: Settings) -> bool:
+    """Whether this is main's home and the other roles have theirs beside it."""
+    folder = settings.data_dir.absolute()
+    return folder == main_home(folder.parent) and all(home.path.is_dir() for home in homes(folder.parent))
+
+
 def shared_settings(root: Path) -> list[Change]:
     """ROOT/.env, with the lines that make everybody find the same folders; existing ones stay."""
     path = root / ".env"

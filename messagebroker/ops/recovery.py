@@ -28,7 +28,7 @@ def public_key(settings: Settings) -> X25519PublicKey:
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} is missing: without the recovery key a backup cannot seal its secrets; "
-            "`messagebroker up` makes one at first start, or set RECOVERY_KEY_PATH"
+            "`messagebroker setup` or `messagebroker up` makes one, or set RECOVERY_KEY_PATH"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"cannot read the recovery key in {path}: {error.strerror}") from error

@@ -17,7 +17,7 @@ from messagebroker.cli.certs import app
 from messagebroker.db import connection, schema
 from messagebroker.db.connection import open_database
 from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
-from messagebroker.ops import audit, recovery
+from messagebroker.ops import audit, homes, recovery
 from messagebroker.settings import load
 
 
@@ -139,6 +139,21 @@ def test_revoke_asks_and_tells_the_published_number(environment: Path, redis_url
     assert "client:acme" in run("list", "--all")
     assert "acme is revoked" in run("revoke", "acme", "--yes")
     assert database.is_closed()
+
+
+def test_after_a_renewal_operators_are_told_how_the_role_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", str(homes.main_home(tmp_path)))
+    run("init-ca")
+    run("issue", "proxy", "--kind", "component")
+    assert "messagebroker setup" not in run_with_notes("renew", "proxy"), "there are no homes yet"
+    for home in homes.homes(tmp_path):
+        home.path.mkdir(exist_ok=True)
+    assert "note: `messagebroker setup` brings it into the home of proxy" in run_with_notes("renew", "proxy")
+    assert "messagebroker setup" not in run_with_notes("renew", "proxy", "--out", str(tmp_path / "usb"))
+
+
+def run_with_notes(*words: str) -> str:
+    return CliRunner().invoke(app, list(words)).stderr
 
 
 def test_the_audit_log_says_who_issued_renewed_and_revoked(environment: Path) -> None:

@@ -225,6 +225,19 @@ def test_a_link_in_a_home_is_not_followed(root: Path, tmp_path: Path) -> None:
     assert [path.name for path in elsewhere.iterdir()] == ["somebody.crt"]
 
 
+# where
+
+
+def test_the_installation_is_the_one_named_or_this_folder_or_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert homes.root_of(None) == homes.DEFAULT_ROOT
+    homes.main_home(tmp_path).mkdir()
+    assert homes.root_of(None) == tmp_path
+    assert homes.root_of(Path("other")) == tmp_path / "other"
+
+
 # rights
 
 
