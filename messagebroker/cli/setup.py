@@ -58,6 +58,11 @@ def setup(
     installation = _Installation(homes.root_of(root), Handover(handover.absolute()) if handover else None, shared=not container)
     try:
         installation.make(domain or [], database=only is None)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or installation.root}: {error.strerror or error}; run this as root or administrator, or name"
+            " another folder with --root"
+        ) from error
     finally:  # also when something failed afterwards: what is shown once is stored nowhere
         _say(installation, as_json=as_json)
 

@@ -233,10 +233,13 @@ def _require_copy(path: Path, mains: Path) -> None:
 
 def _rights(settings: Settings, root: Path, rights: Rights) -> list[Change]:
     owners = {home.path: home.role for home in homes(root)}
-    owners |= {folder: BY_NAME["main"] for folder in (root / MONITORING, settings.path(settings.backup_dir)) if folder.is_dir()}
+    if (backups := settings.path(settings.backup_dir)).is_dir():
+        owners[backups] = BY_NAME["main"]
     changed = rights.root(root)
     for folder, role in owners.items():
         changed += rights.home(folder, role)
+    if (root / MONITORING).is_dir():
+        changed += rights.guest(root / MONITORING)
     if settings.log_file_path is not None:
         logs = settings.path(settings.log_file_path)
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -164,6 +164,13 @@ def test_a_folder_that_cannot_take_it_is_found_before_anything_is_made(
     assert not (tmp_path / "installation" / "main_server" / "secrets").exists()
 
 
+def test_a_root_that_cannot_be_written_is_one_sentence(setup: Setup, tmp_path: Path, database: dict[str, str]) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    ended = setup(tmp_path / "file" / "root", **database)
+    assert ended.returncode == 3
+    assert "file/root: Not a directory; run this as root" in ended.stderr.replace("\\", "/")
+
+
 def test_as_json(setup: Setup, tmp_path: Path, database: dict[str, str]) -> None:
     document = json.loads(setup(tmp_path / "installation", "--json", **database).stdout)
     assert document["complete"] is True

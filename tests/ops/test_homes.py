@@ -248,7 +248,7 @@ def test_every_home_and_the_shared_folders_get_their_rights(root: Path) -> None:
     assert rights.calls == [
         ("root", root, None),
         *(("home", root / role.folder, role.name) for role in ROLES),
-        ("home", root / "monitoring", "main"),
         ("home", root / "backups", "main"),
+        ("guest", root / "monitoring", None),
         ("logs", root / "logs", None),
     ]

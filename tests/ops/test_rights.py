@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from messagebroker.errors import ConfigurationError
-from messagebroker.ops import rights
-from messagebroker.ops.rights import PosixRights, WindowsRights, service_sid
+from messagebroker.ops.rights import PosixRights
 from messagebroker.roles import BY_NAME, ROLES
 
 PROXY = BY_NAME["proxy"]
@@ -73,6 +69,23 @@ def test_root_gives_a_home_to_the_roles_account(home: Path, given: list[tuple[Pa
 
 
 @posix
+def test_a_guests_files_belong_to_the_owner_of_the_folder(home: Path, given: list[tuple[Path, int, int]]) -> None:
+    PosixRights(owners=True).guest(home)
+    assert given == [], "they do already"
+    assert mode(home / "certs/proxy.key") == 0o600
+
+
+@posix
+def test_a_folder_that_cannot_be_read_is_no_success(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(PermissionError):
+        PosixRights(owners=False).home(home, PROXY)
+
+
+@posix
 def test_without_the_account_owners_stay(
     home: Path, given: list[tuple[Path, int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,73 +132,3 @@ def test_logs_are_for_the_group_and_nobody_removes_anothers(tmp_path: Path, give
     assert [gid for _, _, gid in given] == [7000]
     PosixRights(owners=False).logs(tmp_path)
     assert mode(tmp_path) == 0o700
-
-
-# Windows
-
-
-class Icacls:
-    """Takes commands down; tells what a path's list is from the last grant."""
-
-    def __init__(self) -> None:
-        self.commands: list[list[str]] = []
-        self.lists: dict[str, str] = {}
-
-    def __call__(self, command: Sequence[str]) -> str:
-        self.commands.append(list(command))
-        if "/grant:r" in command:
-            self.lists[command[1]] = " ".join(command[2:])
-        return self.lists.get(command[1], "BUILTIN\\Users:(I)(F)")
-
-
-@pytest.mark.parametrize(
-    ("service", "sid"),
-    [  # as `sc.exe showsid` tells them
-        ("TrustedInstaller", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"),
-        ("trustedinstaller", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"),
-    ],
-)
-def test_the_number_of_a_services_account(service: str, sid: str) -> None:
-    assert service_sid(service) == sid
-
-
-def test_on_windows_a_home_is_for_its_service_and_administrators(home: Path) -> None:
-    icacls = Icacls()
-    assert WindowsRights(run=icacls).home(home, PROXY) == [home]
-    grants = [command for command in icacls.commands if "/grant:r" in command]
-    assert grants == [[
-        "icacls.exe", str(home), "/inheritance:r", "/grant:r", f"*{service_sid('MessageBrokerProxy')}:(OI)(CI)M",
-        "*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F",
-    ]]  # fmt: skip
-    assert ["icacls.exe", str(home / "*"), "/reset", "/T", "/C", "/Q"] in icacls.commands, "files have rights of their own"
-    assert WindowsRights(run=icacls).home(home, PROXY) == [], "nothing changed the second time"
-
-
-def test_on_windows_an_empty_folder_has_nothing_to_reset(tmp_path: Path) -> None:
-    icacls = Icacls()
-    WindowsRights(run=icacls).home(tmp_path, PROXY)
-    assert not any("/reset" in command for command in icacls.commands)
-
-
-def test_on_windows_every_service_reads_the_root_and_writes_logs(home: Path) -> None:
-    icacls = Icacls()
-    WindowsRights(run=icacls).root(home)
-    WindowsRights(run=icacls).logs(home)
-    read, write = (set(command[4:]) for command in icacls.commands if "/grant:r" in command)
-    everybody = {f"*{service_sid(role.service)}" for role in ROLES}
-    assert {grant.partition(":")[0] for grant in read} == {grant.partition(":")[0] for grant in write}
-    assert {f"{who}:(OI)(CI)RX" for who in everybody} <= read
-    assert {f"{who}:(OI)(CI)M" for who in everybody} <= write
-    assert sum("/reset" in command for command in icacls.commands) == 1, "the homes inside ROOT keep their own rights"
-
-
-def test_on_windows_one_account_may_run_every_service(tmp_path: Path) -> None:
-    icacls = Icacls()
-    WindowsRights(r"EXAMPLE\broker", run=icacls).logs(tmp_path)
-    (command,) = (command for command in icacls.commands if "/grant:r" in command)
-    assert command[4:] == [r"EXAMPLE\broker:(OI)(CI)M", "*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F"]
-
-
-def test_a_refused_command_is_told_with_what_to_do() -> None:
-    with pytest.raises(ConfigurationError, match="failed: Access is denied; run it as administrator"):
-        rights._run([sys.executable, "-c", "import sys; sys.exit('Access is denied')"])

@@ -24,6 +24,10 @@ class Recorded:
         self.calls.append(("home", folder, role.name))
         return []
 
+    def guest(self, folder: Path) -> list[Path]:
+        self.calls.append(("guest", folder, None))
+        return []
+
     def logs(self, folder: Path) -> list[Path]:
         self.calls.append(("logs", folder, None))
         return []
