@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from messagebroker.errors import ConfigurationError, Refused
-from messagebroker.ops import homes, old_files
+from messagebroker.ops import homes, old_files, old_names
 from messagebroker.ops.services.plan import PLANS
 from messagebroker.ops.services.programs import Run
 from messagebroker.ops.services.systemd_units import TARGET, Place, accounts, place, units
@@ -37,7 +37,7 @@ def install(root: Path, run: Run, *, folder: Path = UNITS, accounts_file: Path =
     changes = _accounts(run, accounts_file)
     changes += _homes(settings, root)
     changes += _units(here, run, folder)
-    return changes + old_files.write(root, here.program.with_name("python"), old_files.LINUX)
+    return changes + old_files.write(root, here.program.with_name("python"), old_names.LINUX)
 
 
 def uninstall(run: Run, *, folder: Path = UNITS) -> list[str]:

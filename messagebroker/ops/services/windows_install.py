@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 import psutil
 
 from messagebroker.errors import ConfigurationError
-from messagebroker.ops import event_log, homes, old_files
+from messagebroker.ops import event_log, homes, old_files, old_names
 from messagebroker.ops.services import windows_accounts
 from messagebroker.ops.services.plan import ServicePlan
 from messagebroker.ops.services.windows_control import Control, Found
@@ -48,7 +48,7 @@ def install(
     for folder in (settings.log_file_path, settings.backup_dir):
         if folder is not None:
             settings.path(folder).mkdir(parents=True, exist_ok=True)
-    changes += old_files.write(root, program, old_files.WINDOWS)
+    changes += old_files.write(root, program, old_names.WINDOWS)
     return changes + [str(change) for change in hand_out(settings, root)]
 
 
