@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from messagebroker.errors import Refused
+from messagebroker.ops import homes
 from messagebroker.ops.services import choosing
 from messagebroker.ops.services.manager import Manager, State
 from messagebroker.ops.services.order import start_order
@@ -175,7 +176,7 @@ def rollback(home: HomeName = None, root: Root = None) -> None:
 
 
 def _upgrade(home: str | None, root: Path | None, wheels: Path | None = None) -> Upgrade:
-    here, where = Path.cwd(), choosing.root_of(root)
+    here, where = Path.cwd(), homes.root_of(root)
     manager = _manager(home, root)  # the installation's folder is the current one from here on
     return Upgrade(manager, choosing.releases_of(manager, where, here, wheels), tell=_tell)
 
@@ -187,7 +188,7 @@ def _tell(text: str) -> None:
 
 
 def _manager(home: str | None, root: Path | None) -> Manager:
-    where = choosing.root_of(root)
+    where = homes.root_of(root)
     manager = choosing.manager_of(home, where)
     if where.is_dir() and manager.home != "Docker Compose":
         os.chdir(where)  # where the settings of an installation are found

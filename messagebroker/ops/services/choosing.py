@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 
 from messagebroker.errors import ConfigurationError, Refused
-from messagebroker.ops.homes import DEFAULT_ROOT, main_home
 from messagebroker.ops.services import systemd_install
 from messagebroker.ops.services.compose import Compose
 from messagebroker.ops.services.compose_releases import ComposeReleases
@@ -73,14 +72,6 @@ def found(environment: Mapping[str, str] = os.environ) -> str:
         "no services are here: no systemd units are installed, and there is no Compose file in this folder or in ./docker;"
         " go to the folder with the Compose file, or name the home with --home"
     )
-
-
-def root_of(given: Path | None) -> Path:
-    """The installation that is meant: the one named, else the one that this folder is, else where installations are."""
-    if given is not None:
-        return given.absolute()
-    here = Path.cwd()
-    return here if main_home(here).is_dir() else DEFAULT_ROOT
 
 
 def compose_folder() -> Path:
