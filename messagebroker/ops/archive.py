@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zipfile
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 SEALED = ".sealed"
 """What the name of a member ends in that only the recovery key opens."""
 CHUNK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Progress = Callable[[str, int, int | None], None]
 """Called as (what is being done, bytes so far, bytes in all if known)."""
@@ -104,8 +106,14 @@ class Writer:
         if kind is not None:
             with suppress(OSError, ValueError):  # what the zip would add on closing no longer matters
                 self._zip.close()
-            self._file.close()
+            with suppress(OSError):  # of what it holds back when the disk is full
+                self._file.close()
             self.partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise Refused(
+                f"there is no room for {self.path.name} on the disk of {self.path.parent}; free some space, or set BACKUP_DIR"
+                " to a folder on a larger disk"
+            ) from error
 
 
 class _Hashing:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.containers import Project
+from support.containers import HOME, Project
 from support.images import Images, built
 from support.installation import ClientFiles
 
@@ -33,3 +33,11 @@ def scaled(system: Project) -> Project:
 @pytest.fixture(scope="session")
 def sender(system: Project) -> ClientFiles:
     return system.client("sender")
+
+
+@pytest.fixture(scope="session")
+def recovery_key(system: Project) -> str:
+    """As it is shown after the first start; it stays there to be shown."""
+    words = ("run", "--rm", "-T", "handover", "setup", "handover", f"--from={HOME}/handover", "--keep")
+    shown = system.compose(*words)
+    return next(line.partition(": ")[2] for line in shown.splitlines() if line.startswith("recovery key: "))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -222,10 +223,10 @@ def test_without_a_recovery_key_no_backup_is_made(on_sqlite: Installed, tmp_path
 
 def test_a_failed_backup_leaves_nothing_behind(on_sqlite: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(dump, "write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Refused, match=r"no room for backup_\d+_\d+\.zip .* BACKUP_DIR"):
         backup.create(on_sqlite.settings)
     assert list(on_sqlite.settings.path(on_sqlite.settings.backup_dir).iterdir()) == []
 

@@ -61,8 +61,8 @@ class Project:
 
     # commands
 
-    def try_compose(self, *words: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """`docker compose …`, whatever comes of it."""
+    def try_compose(self, *words: str, seconds: float = 60.0, given: str = "") -> subprocess.CompletedProcess[str]:
+        """`docker compose …`, whatever comes of it; `given` is its standard input."""
         return subprocess.run(
             ["docker", "compose", *words],
             cwd=DOCKER,
@@ -70,13 +70,13 @@ class Project:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            stdin=subprocess.DEVNULL,
+            input=given,
             timeout=seconds,
         )
 
-    def compose(self, *words: str, seconds: float = 60.0) -> str:
+    def compose(self, *words: str, seconds: float = 60.0, given: str = "") -> str:
         """What `docker compose …` printed; it must succeed."""
-        answer = self.try_compose(*words, seconds=seconds)
+        answer = self.try_compose(*words, seconds=seconds, given=given)
         assert answer.returncode == 0, f"docker compose {' '.join(words)} ended with {answer.returncode}:\n{said(answer)}"
         return answer.stdout
 
