@@ -28,6 +28,6 @@ if ($Rollback) {
     $Words += @('rollback', '--home', 'windows', '--root', $Root)
 } else {
     $Source = Split-Path -Parent $PSScriptRoot
-    $Words += @('upgrade', '--source', $Source, '--home', 'windows', '--root', $Root)
+    $Words += @('upgrade', $Source, '--home', 'windows', '--root', $Root)
 }
 Invoke-Program $Python $Words

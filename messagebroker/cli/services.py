@@ -147,11 +147,12 @@ def upgrade(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="systemd: the folder of the new version's source (this one). Compose: an image (its own, built or pulled)."
+            help="systemd, Windows: the folder of the new source (this one). Compose: an image (its own, built or pulled)."
         ),
     ] = None,
     wheels: Annotated[
-        Path | None, typer.Option(help="systemd: a folder with all packages, where there is no package index.", file_okay=False)
+        Path | None,
+        typer.Option(help="systemd, Windows: a folder with all packages, where there is no package index.", file_okay=False),
     ] = None,
     home: HomeName = None,
     root: Root = None,

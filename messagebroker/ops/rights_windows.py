@@ -86,7 +86,7 @@ class WindowsRights:
         lists = self._lists(folder, deep)
         if lists is None:
             return None
-        expected = {("A", "OICI", _IN_LISTS[right], who) for who, right in wanted}
+        expected: set[tuple[str, ...]] = {("A", "OICI", _IN_LISTS[right], who) for who, right in wanted}
         return [folder.parent / name for name, text in lists.items() if not _fits(text, expected, own=name == folder.name)]
 
     def _lists(self, folder: Path, deep: bool) -> dict[str, str] | None:

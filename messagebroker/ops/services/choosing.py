@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from messagebroker.errors import ConfigurationError, Refused
+from messagebroker.errors import ConfigurationError
 from messagebroker.ops.services import systemd_install
 from messagebroker.ops.services.compose import Compose
 from messagebroker.ops.services.compose_releases import ComposeReleases
@@ -17,6 +17,7 @@ from messagebroker.ops.services.releases import Releases
 from messagebroker.ops.services.systemd import Systemd
 from messagebroker.ops.services.systemd_releases import SystemdReleases
 from messagebroker.ops.services.systemd_units import TARGET
+from messagebroker.ops.services.windows_releases import WindowsReleases
 
 HOMES = ("windows", "systemd", "compose")
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -47,15 +48,12 @@ def releases_of(manager: Manager, root: Path, here: Path, wheels: Path | None = 
         root: of the installation.
         here: the folder that the operator is in.
         wheels: a folder with packages, for a machine that reaches no package index.
-
-    Raises:
-        Refused: that home changes releases in another way.
     """
     if isinstance(manager, Systemd):
         return SystemdReleases(root, manager, here, wheels=wheels)
     if isinstance(manager, Compose):
         return ComposeReleases(compose_folder())
-    raise Refused(f"{manager.home} are upgraded with windows\\upgrade.ps1 and its -Rollback; see docs/windows.md")
+    return WindowsReleases(root, manager, here, wheels=wheels)
 
 
 def found(environment: Mapping[str, str] = os.environ) -> str:

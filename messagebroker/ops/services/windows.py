@@ -60,6 +60,7 @@ class WindowsServices:
     def start(self, role: str, *, alone: bool = False) -> None:
         """See `Manager`. What a service needs Windows starts before it, always."""
         name = PLAN_OF[role].name
+        self._found(name)
         self._control.start(name)
         state = self._wait(name, "running", START_SECONDS)
         if state != "running":

@@ -30,18 +30,30 @@ class WindowsReleases:
     Args:
         root: the installation.
         manager: stops and starts roles.
+        here: the folder that the operator is in.
+        wheels: a folder with all packages, for machines that reach no package index.
         control: the service manager; for tests.
         run: runs programs; for tests.
         python: the interpreter that environments are made with; for tests.
     """
 
     def __init__(
-        self, root: Path, manager: Manager, control: Control | None = None, run: Run | None = None, python: Path | None = None
+        self,
+        root: Path,
+        manager: Manager,
+        here: Path,
+        *,
+        wheels: Path | None = None,
+        control: Control | None = None,
+        run: Run | None = None,
+        python: Path | None = None,
     ) -> None:
         self._root = root
         self._manager = manager
         self._control: Control = control or ServiceControl()
-        self._run: Run = run or Programs(folder=root, environment={**os.environ, "DATA_DIR": str(main_home(root))})
+        self._here = here
+        offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str((here / wheels).absolute())} if wheels else {}
+        self._run: Run = run or Programs(folder=root, environment={**os.environ, **offline, "DATA_DIR": str(main_home(root))})
         self._python = python or Path(sys.base_prefix) / "python.exe"
         self._folder = root / FOLDER
 
@@ -62,7 +74,7 @@ class WindowsReleases:
 
     def prepare(self, source: str | None) -> str:
         """See `Releases`. `source` is the project's folder, by default this one."""
-        project = Path(source or ".").absolute()
+        project = (self._here / (source or ".")).absolute()
         for needed in ("pyproject.toml", "requirements.lock", "bootstrap.py"):
             if not (project / needed).is_file():
                 raise Refused(f"{project} has no {needed}; name the folder of the new version's source")
@@ -86,13 +98,17 @@ class WindowsReleases:
             command = [str(self.python_of(release)), "-I", "-m", "messagebroker", *words, "--root", str(self._root)]
             self._run(command, seconds=SETTLE_SECONDS)
 
-    def use(self, release: str) -> None:
+    def use(self, release: str, previous: str | None) -> None:
         """See `Releases`."""
-        old = self.in_use()
-        if old != release:
-            self._note("previous", old)
         self._note("current", release)
-        self._tidy()
+        self._note("previous", previous or "")
+
+    def tidy(self) -> None:
+        """See `Releases`. What still runs cannot be removed here: it goes the next time."""
+        kept = {self.in_use(), self.previous()}
+        for path in self._folder.iterdir():
+            if path.is_dir() and path.name not in kept and not Path(sys.prefix).is_relative_to(path):
+                shutil.rmtree(path, ignore_errors=True)
 
     def replace(self, role: str, *, seconds: float) -> None:
         """See `Releases`. Windows stops nothing that others need: they stop first, and start when their turn comes."""
@@ -123,13 +139,6 @@ class WindowsReleases:
         program = PureWindowsPath(words_of(found.image)[0])
         parts = program.parts
         return parts[-3] if len(parts) > 3 and parts[-4].lower() == FOLDER else None
-
-    def _tidy(self) -> None:
-        """Two are kept; of another one whatever still runs stays until the next time."""
-        kept = {self._noted("current"), self._noted("previous")}
-        for path in self._folder.iterdir():
-            if path.is_dir() and path.name not in kept and not Path(sys.prefix).is_relative_to(path):
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def named(project: Path) -> str:
