@@ -128,16 +128,16 @@ def test_a_second_up_on_the_same_data_is_refused_whatever_its_ports(up: Up) -> N
 
 
 def test_a_role_that_cannot_start_ends_up_with_its_reason(tmp_path: Path, variables: dict[str, str]) -> None:
-    certs = tmp_path / "messagebroker-data" / "certs"
-    certs.mkdir(parents=True)
-    (certs / "proxy.crt").write_text("not a certificate", encoding="utf-8")
+    key = tmp_path / "messagebroker-data" / "secrets" / "sender.key"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"")
     broken = Up(tmp_path, **variables)
     try:
         assert broken.process.wait(60) == 4
     finally:
         broken.end()
     assert "proxy ended while starting" in broken.said
-    assert "proxy.key" in broken.said
+    assert "sender.key is empty" in broken.said
     assert "one-time password" in broken.said, "what was made is shown even when the start fails"
 
 
