@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -109,3 +111,32 @@ class Machine:
     def properties(self, unit: str, names: Sequence[str]) -> dict[str, str]:
         text = self.run("systemctl", "show", unit, f"--property={','.join(names)}").stdout
         return dict(line.split("=", 1) for line in text.splitlines())
+
+    def copy(self, source: Path, target: str) -> None:
+        """A file or folder of this machine."""
+        docker("cp", "--quiet", str(source), f"{self.name}:{target}")
+
+    def write(self, target: str, text: str) -> None:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            self.copy(Path(file.name), target)
+
+    def give_package_index(self) -> None:
+        """This machine's own certificate authorities, where pip needs any."""
+        for word in images.ca_bundle():
+            if word.startswith("id="):
+                self.copy(Path(word.partition("src=")[2]), "/root/ca.crt")
+                self.write("/etc/pip.conf", "[global]\ncert = /root/ca.crt\n")
+
+    def wait_until_stored(self, message_ids: Sequence[str], seconds: float = 60) -> None:
+        """Each of them is a row, exactly one.
+
+        Raises:
+            AssertionError: some are missing after `seconds`.
+        """
+        wanted = {message_id.replace("-", "") for message_id in message_ids}
+        deadline = time.monotonic() + seconds
+        while missing := wanted - set(self.shell("mariadb -N message_system -e 'SELECT LOWER(HEX(id)) FROM messages'").split()):
+            assert time.monotonic() < deadline, f"{len(missing)} of {len(wanted)} are lost: {sorted(missing)[:3]}"
+            time.sleep(0.5)

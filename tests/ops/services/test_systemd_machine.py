@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from support.systemd_machine import ROOT, Machine
@@ -19,11 +19,10 @@ UNITS = [f"messagebroker-{name}.service" for name in NAMES]
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with Machine() as made:
-        made.broker("services", "install")
-        made.broker("services", "start")
-        yield made
+def machine(systemd_machine: Machine) -> Machine:
+    systemd_machine.broker("services", "install")
+    systemd_machine.broker("services", "start")
+    return systemd_machine
 
 
 @pytest.fixture
