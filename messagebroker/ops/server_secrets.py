@@ -26,7 +26,7 @@ SERVER_GROUP = 999
 
 REDIS_RULES = (
     "~messagebroker:* ~message_queue &messagebroker:* +@all -@admin -@dangerous -script +script|load +script|exists"
-    " +info +config|get"
+    " +info +config|get +client|setname"
 )
 """What the roles may do: work with their own keys, see the memory and whether writes reach the disk.
 
