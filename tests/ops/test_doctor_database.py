@@ -18,7 +18,7 @@ from messagebroker.ops.doctor_database import granted
 from messagebroker.ops.findings import Finding
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIGURATIONS = ["docker/mysql/mysql.cnf"]
+CONFIGURATIONS = ["docker/mysql/mysql.cnf", "windows/my.ini"]
 QUOTES = "'\""
 
 
