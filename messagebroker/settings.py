@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from messagebroker import crontab
 from messagebroker.errors import ConfigurationError
@@ -33,10 +34,10 @@ WITH_DATABASE = ("main", "worker", "scheduler")
 PLACEHOLDER = re.compile(r"your.?(very|strong|secret|password)|change.?me|placeholder|^secret$|^password$", re.I)
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Field `x_y` is the variable `X_Y`. Relative paths are inside `data_dir`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
     # where and what
     environment: Literal["development", "test", "production"] = "development"
@@ -151,6 +152,18 @@ class Settings(BaseModel):
         if (problem := crontab.problem(value)) is not None:
             raise ValueError(problem)
         return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` passes: it merges the sources itself, so that NAME_FILE works everywhere."""
+        return (init_settings,)
 
     # derived
 

@@ -33,7 +33,7 @@ def test_each_tool_is_named() -> None:
 def test_each_library_is_imported_somewhere() -> None:
     """Those that are none but are needed: data, a server program, what another library looks for."""
     modules = {
-        "redis": "redis", "argon2-cffi": "argon2", "pyjwt": "jwt",
+        "redis": "redis", "argon2-cffi": "argon2", "pydantic-settings": "pydantic_settings", "pyjwt": "jwt",
         "prometheus-client": "prometheus_client", "peewee-migrate": "peewee_migrate", "uuid-utils": "uuid_utils",
         "pywin32": "win32job", "python-dotenv": "dotenv",
     }  # fmt: skip
