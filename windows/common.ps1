@@ -27,7 +27,7 @@ function Find-Python([string]$Given) {
         $candidates += $Given
     } else {
         $candidates += Get-ChildItem "$env:ProgramFiles\Python3*\python.exe" -ErrorAction SilentlyContinue |
-            Sort-Object FullName -Descending | ForEach-Object { $_.FullName }
+            Sort-Object { [int]($_.Directory.Name -replace '\D', '') } | ForEach-Object { $_.FullName }
         $found = Get-Command python.exe -ErrorAction SilentlyContinue
         if ($found -and $found.Source -notlike '*\WindowsApps\*') { $candidates += $found.Source }
     }
