@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import redis as redis_py
 sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
 
 from support.mysql import MySQL
-from support.servers import MariaDB, Redis, SqlServer
+from support.servers import MariaDB, Redis, RedisElsewhere, SqlServer
 from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 - pytest finds its hooks here
 
 from messagebroker.db import schema
@@ -24,7 +25,8 @@ from messagebroker.settings import Settings, load
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
-    with Redis() as server:
+    port = os.environ.get("MESSAGEBROKER_TEST_REDIS")  # the Windows tier's, on the Linux side
+    with RedisElsewhere(int(port)) if port else Redis() as server:
         yield server
 
 

@@ -7,8 +7,8 @@ once. Text is put in quotes only when it consists of harmless characters; everyt
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import peewee as pw
 
@@ -17,6 +17,7 @@ from messagebroker.db.connection import database, is_mysql
 MYSQL_BYTES = 4 * 1024 * 1024
 SQLITE_BYTES = 900_000
 _CACHE_ENTRIES = 4096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # time.gmtime ends with the year 3000 on Windows
 _HARMLESS = re.compile(r"[A-Za-z0-9 ._/+:@-]*", re.ASCII).fullmatch
 
 
@@ -54,7 +55,7 @@ class Literals:
                 raise ValueError(f"{micros} is not within the years 1970 to 9999")
             if len(self._seconds) >= _CACHE_ENTRIES:
                 self._seconds.clear()
-            found = self._seconds[seconds] = time.strftime("'%Y-%m-%d %H:%M:%S.", time.gmtime(seconds))
+            found = self._seconds[seconds] = (_EPOCH + timedelta(seconds=seconds)).strftime("'%Y-%m-%d %H:%M:%S.")
         return f"{found}{rest:06d}'"
 
 

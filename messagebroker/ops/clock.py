@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
@@ -18,7 +18,7 @@ def micros(moment: datetime) -> int:
 
 def from_micros(value: int) -> datetime:
     """The inverse of `micros`."""
-    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+    return _EPOCH + timedelta(microseconds=value)  # fromtimestamp ends with the year 3000 on Windows
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

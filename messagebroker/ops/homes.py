@@ -147,10 +147,10 @@ def secret_values(settings: Settings) -> dict[str, str]:
 def _check_paths(settings: Settings) -> None:
     for field in (*_FIELDS.values(), "certs_dir"):
         path: Path = getattr(settings, field)
-        if path.is_absolute() or ".." in path.parts or len(path.parts) < (2 if field.endswith("_path") else 1):
+        if path.anchor or ".." in path.parts or len(path.parts) < (2 if field.endswith("_path") else 1):
             raise ConfigurationError(
                 f"{field.upper()} is {path}; every role has its own in a folder inside its home, so it must be written"
-                f" as {Settings.model_fields[field].default} is"
+                f" as {Settings.model_fields[field].default.as_posix()} is"
             )
 
 

@@ -42,7 +42,7 @@ def test_an_upgrade_makes_the_folder_and_the_file(tmp_path: Path) -> None:
 def test_where_no_database_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     open_database(load({}, data_dir=tmp_path, environment="test", database_url=f"sqlite:///{tmp_path}/file/x.db"))
-    with pytest.raises(ConfigurationError, match=r"cannot make the database .*file/x\.db \(DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"cannot make the database .*file[\\/]x\.db \(DATABASE_URL"):
         schema.upgrade()
 
 

@@ -121,6 +121,17 @@ class Redis(Server):
             return False
 
 
+class RedisElsewhere(Redis):
+    """A Redis that somebody else started on a port of this machine: there is none for Windows."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
+
+    def __enter__(self) -> Self:
+        return self
+
+
 class SqlServer(Server):
     """A MySQL or a MariaDB: the user `systemuser` owns `message_system` and every `message_system_…`."""
 
