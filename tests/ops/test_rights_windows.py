@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import rights_windows
