@@ -74,10 +74,21 @@ class RedisSecrets:
         return files.written + _set(main_env, "REDIS_URL", url)
 
 
+def grafana_password(folder: Path) -> list[Path]:
+    """`admin-password` for a Grafana that runs under our own account; the paths that were written."""
+    files = _Folder(folder, folder.stat().st_gid)
+    files.kept("admin-password")
+    return files.written
+
+
 def access_list(password: str, health_password: str) -> str:
-    """Redis' users: the roles' one, and one that may only ask whether the server is there. There is no other way in."""
+    """Redis' users: the roles' one, and one that may only ask whether the server is there. There is no other way in.
+
+    Nobody can log in as `default`; yet it must be allowed everything, because Redis takes its rights when it reads its
+    append-only file: without them it leaves out every transaction, and the messages in it, with no more than a line in its log.
+    """
     return (
-        "user default off\n"
+        "user default off ~* &* +@all\n"
         f"user {REDIS_USER} on #{_sha256(password)} {REDIS_RULES}\n"
         f"user {HEALTH_USER} on #{_sha256(health_password)} -@all +ping\n"
     )

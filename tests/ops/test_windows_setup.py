@@ -179,7 +179,7 @@ def test_redis_takes_the_user_that_our_settings_propose(tmp_path: Path) -> None:
     text = (WINDOWS / "memurai.conf").read_text(encoding="utf-8")
     assert server_secrets.REDIS_RULES in text
     file = tmp_path / "redis.conf"
-    file.write_text(text.replace("# user ", "user ").replace("user default off", ""), encoding="utf-8")
+    file.write_text(text.replace("# user ", "user ").replace("user default off ~* &* +@all", ""), encoding="utf-8")
     with RedisOf(file) as server:
         url = server.url.replace("redis://", "redis://messagebroker:PASSWORD@")
         assert [one for one in doctor_redis.check(load({"REDIS_URL": url})) if one.level == "error"] == []
