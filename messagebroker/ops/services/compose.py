@@ -11,9 +11,9 @@ from typing import Any
 
 from messagebroker.errors import NotFound, Refused, Unavailable
 from messagebroker.ops.services.manager import StartType, State, Word
+from messagebroker.ops.services.order import needed_by
 from messagebroker.ops.services.plan import PLANS
 from messagebroker.ops.services.programs import Programs, Run
-from messagebroker.roles import NAMES
 
 UP_SECONDS = 300.0  # `up` may have to start servers first, and to create networks and volumes
 MARGIN_SECONDS = 30.0
@@ -68,8 +68,8 @@ class Compose:
         if own and alone:
             self._docker(["start", *map(_id, own)])
             return
-        # without --scale, `up` would remove all but one of the instances of a scaled role
-        counts = {name: sum(_service(one) == name for one in found) for name in NAMES}
+        # without --scale `up` removes all but one of the instances of a scaled role; it knows only those that it starts
+        counts = {name: sum(_service(one) == name for one in found) for name in (*needed_by(role), role)}
         scale = [word for name, count in counts.items() if count > 1 for word in ("--scale", f"{name}={count}")]
         deps = ["--no-deps"] if alone else []
         self._compose(["up", "--detach", "--no-recreate", "--no-build", *deps, *scale, role], UP_SECONDS)
