@@ -10,6 +10,7 @@ What Wine can prove and what it cannot is in docs/windows.md. 127.0.0.1 is share
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +23,14 @@ from typing import Self
 from support.machine import require_tool
 
 REPOSITORY = Path(__file__).parents[2]
-SOURCE = ("messagebroker", "windows", "pyproject.toml", "README.md", "LICENSE", "bootstrap.py")
+SOURCE = ("messagebroker", "windows", "docker", "pyproject.toml", "README.md", "LICENSE", "bootstrap.py")
 LOCKS = ("requirements.lock", "requirements-build.lock")
 INSTALL_SECONDS = 240.0
 SECONDS = 60.0
+TEST_LIBRARIES = {
+    "pytest", "pytest-timeout", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers", "attrs",
+    "colorama", "pyyaml",
+}  # fmt: skip
 KEPT_VARIABLE = "MESSAGEBROKER_WINDOWS"
 
 
@@ -123,6 +128,32 @@ class Windows:
     def read(self, windows: str) -> str:
         path = self.path(windows)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    # tests of the suite, as Windows sees them
+
+    def prepare_tests(self) -> None:
+        """What the suite needs, from the same lock as elsewhere."""
+        blocks = re.split(r"\n(?=[a-z0-9])", (REPOSITORY / "requirements-dev.lock").read_text(encoding="utf-8"))
+        wanted = [block for block in blocks if re.split(r"[=\[ ]", block)[0] in TEST_LIBRARIES]
+        lock = self.path(r"C:\source\requirements-test.lock")
+        lock.write_text("\n".join(wanted), encoding="utf-8")
+        self.python(
+            "-m", "pip", "install", "-q", "--require-hashes", "-r", r"C:\source\requirements-test.lock", seconds=180
+        ).good()
+
+    def begin_tests(self, *words: str, redis_port: int) -> subprocess.Popen[bytes]:
+        """pytest, beside what else runs."""
+        command = ["cmd", self.interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", *words]
+        environment = {**os.environ, "STATE_DIR": str(self.folder), "MESSAGEBROKER_TEST_REDIS": str(redis_port)}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        return subprocess.Popen(
+            [str(self.tool), *command],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     # its services, as Windows itself sees them
 

@@ -29,19 +29,18 @@ class WindowsInstallation:
         self.said = ""
 
     def set_up(self) -> None:
-        url = self.database.fresh("windows")
+        """`messagebroker windows install`, as `windows/install.ps1` calls it; the password of the database is in no file."""
         values = {
             "ENVIRONMENT": "production",
-            "DATABASE_URL": url,
             "REDIS_URL": self.redis.url,
-            "BACKUP_DIR": r"C:\Backups\MessageBroker",
             **{name.upper(): port for name, port in self.ports.items()},
         }
         text = "".join(f"{name}={value}\r\n" for name, value in values.items())
         self.windows.path(ROOT).mkdir(exist_ok=True)
         self.windows.path(rf"{ROOT}\.env").write_bytes(text.encode())
-        self.said = self.windows.messagebroker("setup", "--root", ROOT, seconds=120).good().out
-        self.services("install").good()
+        url = self.database.fresh("windows")
+        words = ("windows", "install", "--no-start", "--root", ROOT, "--domain", "broker.example.org")
+        self.said = self.windows.messagebroker(*words, seconds=180, DATABASE_URL=url).good().out
 
     def remove_services(self) -> None:
         self.services("uninstall", "--yes", seconds=180).good()

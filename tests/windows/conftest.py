@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from support.servers import MariaDB, Redis, free_port
 from support.windows import Windows
 from support.windows_installation import WindowsInstallation
+from support.windows_units import words
+
+from messagebroker.roles import ROLES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +32,23 @@ def windows() -> Iterator[Windows]:
         yield machine
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unit_run(windows: Windows) -> Iterator[subprocess.Popen[bytes]]:
+    """The quick tests, from now on: services spend most of their time waiting, so both fit into the tier's time.
+
+    They have a Redis of their own, as they empty it.
+    """
+    windows.prepare_tests()
+    with Redis() as redis:
+        run = windows.begin_tests(*words(), redis_port=redis.port)
+        yield run
+        if run.poll() is None:
+            run.terminate()
+            run.wait(20)
+        if run.stdout:
+            run.stdout.close()
+
+
 @pytest.fixture(scope="session")
 def installation(windows: Windows, redis_server: Redis, mariadb_server: MariaDB) -> Iterator[WindowsInstallation]:
     """`messagebroker setup` and `services install`, as an operator types them."""
@@ -39,3 +60,11 @@ def installation(windows: Windows, redis_server: Redis, mariadb_server: MariaDB)
     made.set_up()
     yield made
     made.remove_services()
+
+
+@pytest.fixture(scope="session")
+def running(installation: WindowsInstallation) -> WindowsInstallation:
+    """Everything started, in order."""
+    started = installation.services("start", seconds=240)
+    assert started.code == 0, started.text + "".join(installation.log(role.name)[-1500:] for role in ROLES)
+    return installation

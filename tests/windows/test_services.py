@@ -1,4 +1,4 @@
-"""Our services under Windows' service manager: install, start, stop, restart, a fall, a power cut, uninstall."""
+"""Our services under Windows' service manager: install, heal, start, stop with a job in hand, restart, a fall."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from support.servers import SqlServer
 from support.windows import Windows
 from support.windows_installation import ROOT, WindowsInstallation
@@ -23,15 +22,6 @@ service = win.OpenService(manager, sys.argv[1], win.SERVICE_ALL_ACCESS)
 no = win.SERVICE_NO_CHANGE
 win.ChangeServiceConfig(service, no, win.SERVICE_DEMAND_START, no, None, None, False, ["EventLog"], "LocalSystem", None, None)
 """
-
-
-@pytest.fixture(scope="module")
-def running(installation: WindowsInstallation) -> Iterator[WindowsInstallation]:
-    """Everything started, in order."""
-    started = installation.services("start", seconds=240)
-    assert started.code == 0, started.text + "".join(installation.log(role.name)[-1500:] for role in ROLES)
-    yield installation
-    installation.services("stop", seconds=240).good()
 
 
 def test_every_role_is_a_service_with_an_account_of_its_own(windows: Windows, installation: WindowsInstallation) -> None:
@@ -129,19 +119,6 @@ def test_a_service_whose_process_was_killed_is_seen_and_started_again(running: W
     assert (worker["state"], worker["restarts"]) == ("running", 1)
 
 
-def test_after_a_power_cut_the_roles_start_with_the_machine(running: WindowsInstallation) -> None:
-    with running.client() as http:
-        running.kill("worker")
-        answer = http.post("/api/v1/messages", json={"body": "accepted before the power went"})
-        assert answer.status_code == 202
-        before = running.stored()
-    running.windows.power_cut()
-    running.windows.boot()
-    running.wait_until_stored(before + 1, seconds=90)
-    for role in ROLES:
-        running.windows.wait_for_state(role.service, "RUNNING", seconds=60)
-
-
 def test_wrong_settings_make_a_failed_service_that_says_where_to_look(running: WindowsInstallation) -> None:
     path = running.windows.path(rf"{ROOT}\proxy\.env")
     good = path.read_bytes()
@@ -171,13 +148,16 @@ def test_no_secret_is_in_a_log(running: WindowsInstallation) -> None:
     assert not [secret for secret in secrets if secret in written]
 
 
-def test_uninstalling_leaves_no_service_and_all_data(windows: Windows, installation: WindowsInstallation) -> None:
-    installation.services("uninstall", "--yes", seconds=240).good()
-    for role in ROLES:
-        assert windows.state_of(role.service) == "-"
-        assert windows.run("reg", "query", rf"{SERVICES}\EventLog\Application\{role.service}").code != 0
-    assert windows.path(rf"{ROOT}\main_server\ca\ca.key").exists()
-    assert "made, runs as" in installation.services("install").good().out
+def test_what_operators_typed_until_now_works(running: WindowsInstallation) -> None:
+    windows = running.windows
+    said = windows.run("cmd.exe", "/c", rf"{ROOT}\main_server\generate_cert.bat", "till-7", "till.example.org", "30").good()
+    assert "# now: messagebroker certs issue till-7 --domain till.example.org --days 30" in said.err
+    assert windows.path(rf"{ROOT}\main_server\certs\till-7.key").exists()
+    words = ("users", "create", "--email", "ada@example.org", "--password", "Xq7-sd9s-Kd2", "--role", "admin")
+    windows.run(r"C:\py311\python.exe", rf"{ROOT}\main_server\admin_cli.py", *words).good()
+    assert "ada@example.org" in windows.run("cmd.exe", "/c", rf"{ROOT}\messagebroker.cmd", "users", "list").good().out
+    refused = windows.run("cmd.exe", "/c", rf"{ROOT}\main_server\generate_cert.bat", "till-7")
+    assert refused.code == 1, "the exit code comes through the batch file"
 
 
 @contextmanager
