@@ -18,8 +18,8 @@ def room_for(connections: int, *, windows: bool = os.name == "nt") -> int:
     """As many of that number as fit; raises the limit of open files as far as this user may."""
     fitting = min(connections, WINDOWS_SOCKETS) if windows else _under_the_file_limit(connections)
     if fitting < connections:
-        log.warning("MAX_CONNECTIONS is %d, but this process can hold only %d; raise its limit of open files (ulimit -n)",
-                    connections, fitting)  # fmt: skip
+        remedy = "Windows' select ends there, start more proxies" if windows else "raise its limit of open files (ulimit -n)"
+        log.warning("MAX_CONNECTIONS is %d, but this process can hold only %d; %s", connections, fitting, remedy)
     return fitting
 
 

@@ -26,7 +26,7 @@ def test_after_a_power_cut_the_roles_start_with_the_machine(running: WindowsInst
 
 def test_all_stop_in_order_with_one_command(running: WindowsInstallation) -> None:
     said = running.services("stop", seconds=240).good().out
-    assert said.split() == " stopped ".join(("", *stop_order(), "")).split()
+    assert said.splitlines() == [f"{role} stopped" for role in stop_order()]
     for role in ROLES:
         assert running.windows.state_of(role.service) == "STOPPED"
         assert '"role stopped"' in running.log(role.name).splitlines()[-1]
