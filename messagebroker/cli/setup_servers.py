@@ -10,13 +10,14 @@ import typer
 from messagebroker.errors import NotFound
 from messagebroker.ops import handover as handing
 from messagebroker.ops import homes
-from messagebroker.ops.server_secrets import Address, MySQLSecrets, RedisSecrets
+from messagebroker.ops.server_secrets import Address, MySQLSecrets, RedisSecrets, grafana_password
 
 
 def servers(
     root: Annotated[Path, typer.Option(help="Where the installation is.", file_okay=False)] = homes.DEFAULT_ROOT,
     mysql: Annotated[str, typer.Option(help="MySQL's address for the roles.")] = "mysql:3306",
     redis: Annotated[str, typer.Option(help="Redis' address for the roles.")] = "redis:6379",
+    grafana: Annotated[bool, typer.Option("--grafana", help="Grafana's admin gets a password too.")] = False,
 ) -> None:
     """Make the passwords of MySQL and Redis, in ROOT/servers/mysql and ROOT/servers/redis and for main. Safe to repeat.
 
@@ -27,6 +28,8 @@ def servers(
         *MySQLSecrets(root / "servers" / "mysql").make(environment, _address(mysql, 3306)),
         *RedisSecrets(root / "servers" / "redis").make(environment, _address(redis, 6379)),
     ]
+    if grafana:
+        written += grafana_password(root / "servers" / "grafana")
     for path in dict.fromkeys(written):
         typer.echo(f"{path}: written")
     typer.echo("the servers' passwords are as they have to be")

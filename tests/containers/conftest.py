@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.containers import HOME, Project
-from support.images import Images, built
+from support.containers import HOME, ROLES, Project
+from support.images import Images, built, servers
 from support.installation import ClientFiles
 
 
@@ -22,6 +23,23 @@ def system(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """MySQL, Redis and one of each role."""
     with Project("system", images, tmp_path_factory.mktemp("system"), proxies=2) as project:
         yield project.up()
+
+
+@pytest.fixture(scope="session")
+def other(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """What `system` is not: on MariaDB, with volumes that hold a few megabytes, and watched by Prometheus.
+
+    Grafana cannot be had without a registry; its files are only read.
+    """
+    files = ("compose.mariadb.yaml", "compose.monitoring.yaml", Path(__file__).parent / "small_volumes.yaml")
+    stand_ins = servers("MARIADB_IMAGE", "PROMETHEUS_IMAGE")
+    with Project("other", images, tmp_path_factory.mktemp("other"), *files, **stand_ins) as project:
+        yield project.up(*ROLES, "prometheus")
+
+
+@pytest.fixture(scope="session")
+def other_sender(other: Project) -> ClientFiles:
+    return other.client("sender")
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,26 @@ def test_while_redis_is_paused_nothing_is_acknowledged_and_after_it_all_is_well(
     load.require_stored(60)
 
 
+def test_a_killed_redis_comes_back_with_every_message_that_waited(
+    scaled: Project, sender: ClientFiles, urls: tuple[str, str]
+) -> None:
+    """The whole queue is in its append-only file then, and in no worker's hands."""
+    workers = scaled.containers("worker")
+    docker("stop", *workers, seconds=200)
+    try:
+        with Load(scaled, sender, *urls) as load:
+            load.wait_for(100)
+        waiting = {row[0] for row in scaled.sql("SELECT LOWER(HEX(id)) FROM messages")}
+        assert not waiting & {one.replace("-", "") for one in load.accepted}
+        restarts = scaled.state(scaled.container("redis"))["RestartCount"]
+        kill_all_of(scaled.container("redis"))
+        until(lambda: scaled.state(scaled.container("redis"))["RestartCount"] > restarts, 30)
+    finally:
+        docker("start", *workers)
+    load.require_stored(90)
+    assert "AOF-loading-client" not in docker("logs", scaled.container("redis"))
+
+
 def test_without_the_database_proxies_go_on_and_the_backlog_drains_after(
     scaled: Project, sender: ClientFiles, urls: tuple[str, str]
 ) -> None:

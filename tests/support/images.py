@@ -25,7 +25,7 @@ OFFICIAL = {
     "REDIS_IMAGE": "redis:7.4",
     "MYSQL_IMAGE": "mysql:8.4",
     "MARIADB_IMAGE": "mariadb:10.11",
-    "PROMETHEUS_IMAGE": "prom/prometheus:v2.53.4",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
 }
 """The same variable -> what the Compose files take by default."""
 
