@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from messagebroker.actors.worker_checks import database_answers, observe_queues,
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Heartbeat
 from messagebroker.errors import BrokerError
-from messagebroker.ops import metrics
+from messagebroker.ops import interpreter, metrics
 from messagebroker.ops.redis_client import connect
 from messagebroker.ops.supervisor import Child, Supervisor
 from messagebroker.roles import BY_NAME
@@ -66,9 +65,10 @@ def _close(supervisor: Supervisor) -> None:
 def _child(settings: Settings, number: int, shared: Path) -> Child:
     return Child(
         name=f"worker-{number}",
-        command=[sys.executable, "-m", "messagebroker.actors.worker_child", str(number)],
+        command=interpreter.command("-m", "messagebroker.actors.worker_child", str(number)),
         environment={
             **os.environ,
+            **interpreter.variables(),
             **_as_environment(settings),
             "WORKER_COUNT": "1",
             "METRICS_HOST": "127.0.0.1",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
-from messagebroker.ops import health
+from messagebroker.ops import health, interpreter
 from messagebroker.ops.supervisor import Child
 from messagebroker.roles import ROLES, Role
 from messagebroker.settings import WITH_DATABASE, Settings
@@ -19,8 +18,8 @@ def family(settings: Settings) -> list[Child]:
     return [
         Child(
             name=role.name,
-            command=[sys.executable, "-m", "messagebroker", *role.command, "--supervised"],
-            environment=environment(settings, role),
+            command=interpreter.command("-m", "messagebroker", *role.command, "--supervised"),
+            environment={**environment(settings, role), **interpreter.variables()},
             output=settings.data_dir.absolute() / "output" / f"{role.name}.txt",
             stop_seconds=role.stop_seconds + MARGIN_SECONDS,
             needs=role.needs,

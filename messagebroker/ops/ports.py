@@ -64,10 +64,13 @@ def _described(pid: int) -> Holder:
         return Holder(pid, "a process")
 
 
+_PROGRAMS = ("messagebroker", "messagebroker.exe", "messagebroker.cli.windows_service")
+
+
 def _role(words: list[str]) -> str | None:
     """The role that a command line runs: `python -m messagebroker run ROLE`, or the console script by its path."""
     for program, command, role in zip(words, words[1:], words[2:], strict=False):
-        if command == "run" and Path(program).name.lower() in ("messagebroker", "messagebroker.exe"):
+        if command == "run" and Path(program).name.lower() in _PROGRAMS:
             return role
     return None
 

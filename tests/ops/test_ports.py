@@ -11,6 +11,7 @@ from support.servers import free_port
 
 from messagebroker.errors import Conflict
 from messagebroker.ops import ports
+from messagebroker.ops.services.windows_units import HOST_MODULE
 from messagebroker.settings import load
 
 
@@ -44,7 +45,7 @@ def test_a_free_port_has_no_holder() -> None:
 LISTENS = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
 
 
-@pytest.mark.parametrize("called", ["messagebroker", "-m messagebroker", "-m another.messagebroker"])
+@pytest.mark.parametrize("called", ["messagebroker", "-m messagebroker", f"-m {HOST_MODULE}", "-m another.messagebroker"])
 def test_a_role_is_known_however_it_was_started(tmp_path: Path, called: str) -> None:
     """The console script has its path in the command line, `python -m` the package's name."""
     if called.startswith("-m "):
