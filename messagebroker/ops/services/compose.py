@@ -12,12 +12,13 @@ from typing import Any
 from messagebroker.errors import NotFound, Refused, Unavailable
 from messagebroker.ops.services.manager import StartType, State, Word
 from messagebroker.ops.services.order import needed_by
-from messagebroker.ops.services.plan import PLANS
+from messagebroker.ops.services.plan import PLAN_OF, PLANS
 from messagebroker.ops.services.programs import Programs, Run
 
 UP_SECONDS = 300.0  # `up` may have to start servers first, and to create networks and volumes
 MARGIN_SECONDS = 30.0
 POLL_SECONDS = 0.5
+HEALTH_SECONDS = 15.0
 READY_SECONDS = 90.0  # of one of several instances, before the next one is restarted
 _STATES: dict[str, Word] = {
     "running": "running",
@@ -94,7 +95,7 @@ class Compose:
                 )
 
     def readiness(self, role: str, *, wait: float = 0) -> str | None:
-        """See `Manager`. Docker asks, every few seconds, inside the container."""
+        """See `Manager`. Docker asks in each container every few seconds; one that it does not call healthy is asked now."""
         return self._readiness([_id(one) for one in self._own(role)], wait)
 
     def install(self, *, account: str | None = None) -> list[str]:
@@ -108,12 +109,23 @@ class Compose:
     def _readiness(self, ids: list[str], wait: float) -> str | None:
         deadline = time.monotonic() + wait
         while True:
-            missing = [said for one in self._inspected(ids) if (said := _unready(one)) is not None]
+            missing = [said for one in self._inspected(ids) if (said := self._unready(one)) is not None]
             if not missing:
                 return None
             if time.monotonic() >= deadline:
                 return "; ".join(missing)
             time.sleep(POLL_SECONDS)
+
+    def _unready(self, container: Mapping[str, Any]) -> str | None:
+        """None when it is ready, else what its health check says."""
+        state = container["State"]
+        if state["Status"] != "running":
+            return f"{_name(container)} is {state['Status']}"
+        if (state.get("Health") or {}).get("Status") == "healthy":
+            return None
+        words = ["docker", "exec", _id(container), "messagebroker", *PLAN_OF[_service(container)].health]
+        answer = self._run(words, seconds=HEALTH_SECONDS, check=False)
+        return None if answer.code == 0 else f"{_name(container)}: {answer.words}"
 
     def _own(self, role: str) -> list[dict[str, Any]]:
         own = [one for one in self._containers() if _service(one) == role]
@@ -160,25 +172,11 @@ def _name(container: Mapping[str, Any]) -> str:
     return str(container["Name"]).lstrip("/")
 
 
-def _unready(container: Mapping[str, Any]) -> str | None:
-    """None when it is ready, else what its health check said."""
-    state = container["State"]
-    if state["Status"] != "running":
-        return f"{_name(container)} is {state['Status']}"
-    health = state.get("Health") or {"Status": "without a health check"}
-    if health["Status"] == "healthy":
-        return None
-    said = ((health.get("Log") or [{}])[-1].get("Output") or "").strip()
-    return f"{_name(container)} is {health['Status']}" + (f": {said}" if said else "")
-
-
 def _state(role: str, container: Mapping[str, Any]) -> State:
     state = container["State"]
     word, detail = _STATES.get(state["Status"], "failed"), ""
     if state["Status"] == "running":
-        missing = _unready(container)
-        word = "starting" if (state.get("Health") or {}).get("Status") == "starting" else word
-        detail = missing.partition(" is ")[2] if missing else "ready"
+        detail = "ready" if (state.get("Health") or {}).get("Status") == "healthy" else ""  # then `readiness` asks
     elif state["Status"] == "paused":
         detail = "paused; `docker compose unpause` lets it go on"
     elif state.get("OOMKilled"):
@@ -187,7 +185,7 @@ def _state(role: str, container: Mapping[str, Any]) -> State:
         word, detail = "failed", f"ended with exit code {state.get('ExitCode')}; `docker logs {_name(container)}` says why"
     policy = container["HostConfig"]["RestartPolicy"]["Name"]
     start_type: StartType = "automatic" if policy in _AUTOMATIC else "manual"
-    moment = state["StartedAt"] if word in ("running", "starting") else state["FinishedAt"]
+    moment = state["StartedAt"] if word == "running" else state["FinishedAt"]
     return State(
         role=role,
         unit=_name(container),

@@ -1,0 +1,150 @@
+"""`messagebroker services` on containers: the same verbs, rolling restarts and upgrades that go back by themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from support.containers import DOCKER, ROLES, Project, until
+from support.images import Images, docker
+from support.load import Load
+
+pytestmark = pytest.mark.tier("containers")
+
+
+@pytest.fixture(scope="module")
+def project(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Of its own, with two proxies: it is upgraded. Its image has a name of its own too, which moves from image to image."""
+    name = f"{images.program}-services"
+    docker("tag", images.program, name)
+    own = Images(name, {**images.variables, "MESSAGEBROKER_IMAGE": name})
+    with Project("services", own, tmp_path_factory.mktemp("services"), proxies=2) as made:
+        yield made.up("--scale", "proxy=2")
+    for tag in (name, *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken"))):
+        docker("image", "rm", "--force", tag, check=False)
+
+
+def services(project: Project, *words: str, seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
+    """The command as an operator calls it beside the Compose file."""
+    return subprocess.run(
+        [sys.executable, "-m", "messagebroker", "services", *words],
+        cwd=DOCKER,
+        env={name: value for name, value in project.environment.items() if name != "DATA_DIR"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=seconds,
+    )
+
+
+def done(project: Project, *words: str) -> str:
+    answer = services(project, *words)
+    assert answer.returncode == 0, f"{words}: {answer.stdout}{answer.stderr}"
+    return answer.stdout
+
+
+def states(project: Project) -> dict[str, dict[str, object]]:
+    """By container, without the project's name."""
+    said = json.loads(services(project, "status", "--json").stdout)
+    assert said["home"] == "Docker Compose"
+    return {str(state["unit"]).removeprefix(f"{project.name}-"): state for state in said["services"]}
+
+
+def image_of(project: Project, container: str) -> str:
+    return docker("inspect", "--format", "{{.Image}}", project.container(*container.rsplit("-", 1))).strip()
+
+
+def test_status_shows_every_container(project: Project) -> None:
+    found = states(project)
+    assert set(found) == {*(f"{role}-1" for role in ROLES), "proxy-2"}
+    for name, state in found.items():
+        shown = (state["state"], state["start_type"], state["restarts"], state["detail"])
+        assert shown == ("running", "automatic", 0, "ready"), name
+        assert state["since"]
+    assert services(project, "status").returncode == 0
+
+
+def test_stop_and_start_keep_order_and_instances(project: Project) -> None:
+    refused = services(project, "stop", "main")
+    assert refused.returncode == 1
+    assert "proxy and portal need main and still run" in refused.stderr
+    assert done(project, "stop", "main", "--with-dependencies").splitlines() == [
+        "portal stopped",
+        "proxy stopped",
+        "main stopped",
+    ]
+    found = states(project)
+    assert {name for name, state in found.items() if state["state"] == "stopped"} == {
+        "main-1",
+        "proxy-1",
+        "proxy-2",
+        "portal-1",
+    }
+    assert services(project, "status", "main").returncode == 1
+    refused = services(project, "start", "proxy")
+    assert "proxy needs main, which does not run" in refused.stderr
+    assert done(project, "start").splitlines() == [
+        f"{name} started, ready" for name in ("main", "proxy", "scheduler", "worker", "portal")
+    ]
+    assert all(state["detail"] == "ready" for state in states(project).values())
+
+
+def test_a_fallen_role_is_shown_with_its_restarts(project: Project) -> None:
+    pid = project.state(project.container("scheduler"))["Pid"]
+    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    until(lambda: states(project)["scheduler-1"]["restarts"] == 1, 30)
+    until(lambda: states(project)["scheduler-1"]["detail"] == "ready", 60)
+
+
+def test_a_rolling_restart_under_load_fails_no_submit(project: Project) -> None:
+    sender = project.client("rolling")
+    with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
+        said = done(project, "restart").splitlines()
+    assert said == [f"{name} restarted, ready" for name in ("main", "proxy", "scheduler", "worker", "portal")]
+    assert load.failed == []
+    load.require_stored()
+
+
+def other_image(project: Project, word: str, *commands: str) -> str:
+    """A release that differs from the one in use: by a label, or by what `commands` do to it."""
+    tag = f"{project.variables['MESSAGEBROKER_IMAGE'].rpartition(':')[0]}:{word}"
+    recipe = "\n".join([f"FROM {project.variables['MESSAGEBROKER_IMAGE']}", f"LABEL release={word}", *commands])
+    docker("buildx", "build", "--load", "--tag", tag, "-", text=recipe, seconds=120)
+    return tag
+
+
+def test_an_upgrade_under_load_fails_no_submit_and_goes_back_on_request(project: Project) -> None:
+    before = image_of(project, "proxy-1")
+    sender = project.client("upgrading")
+    with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
+        said = done(project, "upgrade", other_image(project, "other"))
+    assert "a message went all the way" in said
+    assert load.failed == []
+    load.require_stored()
+    after = {image_of(project, name) for name in states(project)}
+    assert len(after) == 1
+    assert after != {before}
+    done(project, "rollback")
+    assert {image_of(project, name) for name in states(project)} == {before}
+
+
+def test_a_release_that_cannot_take_messages_is_gone_back_from(project: Project) -> None:
+    before = image_of(project, "proxy-1")
+    place = "/opt/messagebroker/lib/python3*/site-packages/messagebroker/http/proxy/submit.py"
+    broken = other_image(
+        project,
+        "broken",
+        "USER 0",
+        f"RUN sed -i 's/^        environ = request.env$/        raise RuntimeError(\"broken\")/' {place}"
+        f" && grep -q broken {place} && python3 -m compileall -q -f --invalidation-mode unchecked-hash {place}",
+        "USER 10001:10001",
+    )
+    refused = services(project, "upgrade", broken)
+    assert refused.returncode == 1, refused.stdout
+    assert "the smoke test failed" in refused.stderr
+    assert "runs again, nothing is lost" in refused.stderr
+    assert {image_of(project, name) for name in states(project)} == {before}
+    assert json.loads(project.run("main", "messagebroker", "smoke", "--json"))["ok"]
