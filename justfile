@@ -73,3 +73,19 @@ lock:
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -o requirements-dev.lock
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group build -o requirements-build.lock
     "{{bin}}/uv" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group image -o requirements-image.lock
+
+# the container image of all roles, as messagebroker:latest
+[group('docker')]
+image *arguments:
+    docker buildx build --load --file docker/Dockerfile --tag messagebroker:latest {{arguments}} .
+
+# the whole system in containers: MySQL, Redis and every role; docker/.env.example explains what can be set
+[group('docker')]
+[working-directory: 'docker']
+compose-up *arguments:
+    docker compose up --detach --wait {{arguments}}
+
+# a real broker to test against: up, url, down
+[group('docker')]
+testenv command *arguments:
+    "{{python}}" docker/testenv.py {{command}} {{arguments}}

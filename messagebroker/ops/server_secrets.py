@@ -25,8 +25,8 @@ SERVER_GROUP = 999
 """Of the `mysql` and `redis` accounts in the servers' official images."""
 
 REDIS_RULES = (
-    "~messagebroker:* ~message_queue &messagebroker:* +@all -@admin -@dangerous -script +script|load +script|exists"
-    " +info +config|get +client|setname"
+    "resetchannels ~messagebroker:* ~message_queue &messagebroker:* +@all -@admin -@dangerous"
+    " -script +script|load +script|exists +info +config|get +client|setname"
 )
 """What the roles may do: work with their own keys, see the memory and whether writes reach the disk.
 
@@ -107,6 +107,7 @@ class _Folder:
         """The secret in this file; a lost one is `known` from elsewhere, or made."""
         path = self.folder / name
         if path.exists():
+            self._hand_over(path, 0o440)
             return path.read_text(encoding="utf-8").strip()
         secret = known or _new_password()
         self.put(name, secret)
