@@ -227,5 +227,4 @@ def _show(states: list[State]) -> None:
             "" if state.restarts is None else str(state.restarts),
             state.detail,
         )
-    console = Console()
-    console.print(table, width=max(console.width, _WIDTH))
+    Console(width=max(Console().width, _WIDTH)).print(table)
