@@ -129,6 +129,20 @@ class Windows:
         path = self.path(windows)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
+    def twin(self) -> Windows:
+        """A second machine with the same things on it: what runs there disturbs nobody here."""
+        self.power_cut()  # its registry is on the disk then
+        other = Windows()
+        if not other.is_kept:
+            other.folder.rmdir()
+        else:
+            other.folder = self.folder.with_name(f"{self.folder.name}-twin")
+            shutil.rmtree(other.folder, ignore_errors=True)
+        other.drive = other.folder / "prefix" / "drive_c"
+        subprocess.run(["cp", "-a", str(self.folder), str(other.folder)], check=True, timeout=120)
+        other.interpreter, other.is_kept = self.interpreter, False
+        return other
+
     # tests of the suite, as Windows sees them
 
     def prepare_tests(self) -> None:

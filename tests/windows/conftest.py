@@ -34,13 +34,10 @@ def windows() -> Iterator[Windows]:
 
 @pytest.fixture(scope="session", autouse=True)
 def unit_run(windows: Windows) -> Iterator[subprocess.Popen[bytes]]:
-    """The quick tests, from now on: services spend most of their time waiting, so both fit into the tier's time.
-
-    They have a Redis of their own, as they empty it.
-    """
+    """The quick tests, from now on, on a machine of their own: services spend most of their time waiting."""
     windows.prepare_tests()
-    with Redis() as redis:
-        run = windows.begin_tests(*words(), redis_port=redis.port)
+    with windows.twin() as machine, Redis() as redis:
+        run = machine.begin_tests(*words(), redis_port=redis.port)
         yield run
         if run.poll() is None:
             run.terminate()

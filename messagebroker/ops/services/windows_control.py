@@ -131,12 +131,12 @@ class ServiceControl:
         actions = [(win.SC_ACTION_RESTART, seconds * 1000) for seconds in unit.restart_seconds]
         failure = {"ResetPeriod": RESET_SECONDS, "RebootMsg": "", "Command": "", "Actions": actions}
         further: list[tuple[str, int, Any]] = [
-            ("a description", win.SERVICE_CONFIG_DESCRIPTION, unit.description),
+            ("description", win.SERVICE_CONFIG_DESCRIPTION, unit.description),
             ("recovery actions", win.SERVICE_CONFIG_FAILURE_ACTIONS, failure),
             ("recovery after an error exit", win.SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, True),
-            ("a delayed start", win.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
-            ("a number of its own for file rights", win.SERVICE_CONFIG_SERVICE_SID_INFO, win.SERVICE_SID_TYPE_UNRESTRICTED),
-            ("time at shutdown", win.SERVICE_CONFIG_PRESHUTDOWN_INFO, unit.shutdown_seconds * 1000),
+            ("delayed start", win.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, True),
+            ("number of its own for each service", win.SERVICE_CONFIG_SERVICE_SID_INFO, win.SERVICE_SID_TYPE_UNRESTRICTED),
+            ("extra time at shutdown", win.SERVICE_CONFIG_PRESHUTDOWN_INFO, unit.shutdown_seconds * 1000),
         ]
         with _opened(unit.name, win.SERVICE_ALL_ACCESS) as service:
             win.ChangeServiceConfig(
