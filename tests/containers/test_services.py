@@ -12,7 +12,7 @@ from support.containers import DOCKER, ROLES, Project, until
 from support.images import Images, docker
 from support.load import Load
 
-pytestmark = pytest.mark.tier("containers")
+pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from support.systemd_machine import ROOT, Machine
 from messagebroker.ops.services.plan import PLANS
 from messagebroker.roles import NAMES
 
-pytestmark = pytest.mark.tier("systemd")
+pytestmark = [pytest.mark.tier("systemd"), pytest.mark.timeout(400)]
 
 UNITS = [f"messagebroker-{name}.service" for name in NAMES]
 

@@ -12,7 +12,7 @@ import pytest
 from support import images
 from support.systemd_machine import ROOT, Machine
 
-pytestmark = pytest.mark.tier("systemd")
+pytestmark = [pytest.mark.tier("systemd"), pytest.mark.timeout(400)]
 
 SOURCES = "/usr/local/src"
 RELEASES = "/opt/messagebroker"
