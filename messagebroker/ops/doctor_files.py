@@ -18,9 +18,7 @@ _OLD = timedelta(hours=25)
 def secrets(settings: Settings) -> Iterator[Finding]:
     """Readable by this user, of the right kind, and by nobody else."""
     findings = Findings("secrets")
-    make = (
-        "`messagebroker setup` or `messagebroker up` makes it on a new installation; else bring it back from a backup"
-    )
+    make = "`messagebroker setup` or `messagebroker up` makes it on a new installation; else bring it back from a backup"
     files: tuple[tuple[str, Path, Callable[[], object]], ...] = (
         ("private master keys", settings.path(settings.encryption_key_path), lambda: keyring.KeyRing.load(settings)),
         ("sender key", settings.path(settings.sender_key_path), lambda: keyring.sender_key(settings)),

@@ -44,8 +44,17 @@ def other_sender(other: Project) -> ClientFiles:
 
 @pytest.fixture(scope="session")
 def scaled(system: Project) -> Project:
-    """The same with three workers and two proxies; it stays so."""
+    """The same with three workers and two proxies, asked more often for their health; it stays so."""
+    system.variables["HEALTH_INTERVAL"] = "4s"
     return system.up("--scale", "worker=3", "--scale", "proxy=2")
+
+
+@pytest.fixture(autouse=True)
+def _awake(request: pytest.FixtureRequest) -> None:
+    for name in ("system", "other"):
+        if name in request.fixturenames:
+            project: Project = request.getfixturevalue(name)
+            project.wake()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from support.images import ROOT, Images, docker, said
 from support.installation import ClientFiles
@@ -26,10 +26,14 @@ UP_SECONDS = 180.0
 class Project:
     """`with Project("name", images) as project:` nothing runs before `up`; everything is removed in the end.
 
+    One project is awake at a time: two cores that answer the health checks of thirty containers do little else.
+
     Args:
         files: Compose files beside compose.yaml, by name in docker/ or by path.
         proxies: how many ports to keep free for proxies.
     """
+
+    _all: ClassVar[list[Project]] = []
 
     def __init__(self, name: str, images: Images, folder: Path, *files: str | Path, proxies: int = 1, **variables: str) -> None:
         self.name = f"mbtest-{name}-{os.getpid()}"
@@ -50,11 +54,14 @@ class Project:
             **variables,
         }
         self.seconds_to_come_up = 0.0
+        self._asleep = False
 
     def __enter__(self) -> Self:
+        self._all.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._all.remove(self)
         if kind is not None:
             self._keep_logs()
         self.compose("down", "--volumes", "--timeout", "2", "--remove-orphans", seconds=120)
@@ -87,6 +94,7 @@ class Project:
 
     def up(self, *words: str) -> Self:
         """`docker compose up --wait`; nothing is built, nothing pulled that is there."""
+        self.wake()
         began = time.monotonic()
         answer = self.try_compose("up", "--detach", "--wait", "--no-build", *words, seconds=UP_SECONDS)
         self.seconds_to_come_up = time.monotonic() - began
@@ -95,6 +103,22 @@ class Project:
             logs = self.try_compose("logs", "--tail=15", "--no-color").stdout
             raise AssertionError(f"the project did not come up:\n{said(answer)}\n{logs}")
         return self
+
+    def wake(self) -> None:
+        """Goes on where it was put to sleep, and puts all others to sleep."""
+        for project in self._all:
+            if project is not self:
+                project.sleep()
+        if self._asleep:
+            self.compose("unpause")
+            self._asleep = False
+            self.wait_until_healthy()
+
+    def sleep(self) -> None:
+        """Every process stops where it is."""
+        if not self._asleep:
+            self.compose("pause")
+            self._asleep = True
 
     def run(self, service: str, *words: str, seconds: float = 60.0) -> str:
         """A command inside a service's first container; it must succeed."""

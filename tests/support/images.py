@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from support.machine import CANNOT_HAVE, FOLDER_VARIABLE, require_tool, tool
 
@@ -75,12 +76,33 @@ class Images:
 def built(name: str) -> Iterator[Images]:
     """The product's image under a tag of this run's own; stand-ins stay, as they are the same for everybody."""
     require_engine()
+    remove_remains()
     program = f"messagebroker-test/program:{name}"
     build(ROOT / "docker" / "Dockerfile", ROOT, program, secrets=ca_bundle())
     try:
         yield Images(program, {"MESSAGEBROKER_IMAGE": program, **servers("REDIS_IMAGE", "MYSQL_IMAGE")})
     finally:
         docker("image", "rm", "--force", program, check=False)
+
+
+def remove_remains() -> None:
+    """Of runs that were killed: projects and images whose number is no process any more."""
+    for line in docker("ps", "--all", "--format", '{{.ID}} {{.Label "com.docker.compose.project"}}').splitlines():
+        container, _, project = line.partition(" ")
+        if project.startswith("mbtest-") and _is_remains(project):
+            docker("rm", "--force", "--volumes", container, check=False)
+    for kind in ("volume", "network"):
+        for name in docker(kind, "ls", "--filter", "name=^mbtest-", "--format", "{{.Name}}").split():
+            if _is_remains(name.partition("_")[0]):
+                docker(kind, "rm", name, check=False)
+    for tag in docker("image", "ls", "messagebroker-test/program", "--format", "{{.Tag}}").split():
+        if _is_remains(f"-{tag.partition('-')[0]}"):
+            docker("image", "rm", "--force", f"messagebroker-test/program:{tag}", check=False)
+
+
+def _is_remains(name: str) -> bool:
+    number = name.rpartition("-")[2]
+    return number.isdigit() and not psutil.pid_exists(int(number))
 
 
 def servers(*variables: str) -> dict[str, str]:
