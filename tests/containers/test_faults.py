@@ -42,12 +42,6 @@ def processes(container: str) -> list[int]:
     return [int(pid) for pid in docker("top", container, "-eo", "pid").split()[1:]]
 
 
-def unhealthy(project: Project, service: str, *words: str, number: int = 1) -> bool:
-    """Docker says so, and the check's own words name the cause."""
-    status, said = project.health(service, number)
-    return status == "unhealthy" and any(word in said.lower() for word in words)
-
-
 def test_a_killed_worker_comes_back_and_the_others_take_over(
     scaled: Project, sender: ClientFiles, urls: tuple[str, str]
 ) -> None:
@@ -72,8 +66,8 @@ def test_while_redis_is_paused_nothing_is_acknowledged_and_after_it_all_is_well(
         try:
             time.sleep(1.5)  # what was under way when it stopped
             acknowledged = len(load.accepted)
-            until(lambda: unhealthy(scaled, "proxy", "redis"), 60, lambda: scaled.health("proxy"))
-            until(lambda: unhealthy(scaled, "worker", "redis"), 60, lambda: scaled.health("worker"))
+            until(lambda: scaled.says("proxy", "redis"), 60, lambda: scaled.health("proxy"))
+            until(lambda: scaled.says("worker", "redis"), 60, lambda: scaled.health("worker"))
             assert len(load.accepted) == acknowledged
         finally:
             docker("unpause", redis)
@@ -109,7 +103,7 @@ def test_without_the_database_proxies_go_on_and_the_backlog_drains_after(
         with scaled.disconnected("mysql", "data"):
             load.wait_for(300, seconds=60)
             for role in ("main", "worker", "scheduler"):
-                until(lambda role=role: unhealthy(scaled, role, "database", "mysql"), 60, lambda role=role: scaled.health(role))
+                until(lambda role=role: scaled.says(role, "database", "mysql"), 60, lambda role=role: scaled.health(role))
             assert scaled.health("proxy")[0] == "healthy"
         load.wait_for(50)
     assert load.failed == []
@@ -122,7 +116,7 @@ def test_a_proxy_that_is_cut_off_from_redis_says_so_and_the_other_works(
     with Load(scaled, sender, urls[1]) as other:
         other.wait_for(20)
         with scaled.disconnected("proxy", "queue"), Load(scaled, sender, urls[0]) as cut_off:
-            until(lambda: unhealthy(scaled, "proxy", "redis"), 60, lambda: scaled.health("proxy"))
+            until(lambda: scaled.says("proxy", "redis"), 60, lambda: scaled.health("proxy"))
             until(lambda: cut_off.failed, 60)
             assert cut_off.accepted == []
             other.wait_for(20)

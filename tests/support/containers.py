@@ -156,6 +156,11 @@ class Project:
         log = state["Health"]["Log"] or [{"Output": ""}]
         return state["Health"]["Status"], log[-1]["Output"]
 
+    def says(self, service: str, *words: str, number: int = 1) -> bool:
+        """Whether the engine finds it unhealthy and the check's own words name the cause: one of `words`."""
+        status, said = self.health(service, number)
+        return status == "unhealthy" and any(word in said.lower() for word in words)
+
     def wait_until_healthy(self, *services: str, seconds: float = 90.0) -> None:
         """Every container of these services, by default of all roles and servers."""
         for service in services or (*ROLES, "mysql", "redis"):

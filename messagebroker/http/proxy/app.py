@@ -103,4 +103,4 @@ def _master_key(watcher: PolicyWatcher) -> Callable[[], MasterKey]:
 def _policy_problem(watcher: PolicyWatcher) -> str | None:
     if watcher.current is None:
         return "no policy has arrived yet"
-    return None if watcher.is_fresh() else "the policy could not be checked for 5 seconds"
+    return None if watcher.is_fresh() else "the policy could not be checked on Redis for 5 seconds"
