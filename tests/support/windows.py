@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ TEST_LIBRARIES = {
     "pytest", "pytest-timeout", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers", "attrs",
     "colorama", "pyyaml",
 }  # fmt: skip
+BOOT_TRIES = 5
 KEPT_VARIABLE = "MESSAGEBROKER_WINDOWS"
 
 
@@ -65,6 +67,7 @@ class Windows:
     def __enter__(self) -> Self:
         try:
             self._call("setup", seconds=INSTALL_SECONDS).good()
+            self.boot()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -92,8 +95,17 @@ class Windows:
         self._call("stop").good()
 
     def boot(self) -> None:
-        """Starts it, and what starts by itself."""
+        """Starts it, and what starts by itself; returns when a process can start another one.
+
+        While Wine boots, that may hang or fail with an internal error.
+        """
         self._call("keepalive", "start").good()
+        again = "import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', 'pass']).returncode)"
+        for _ in range(BOOT_TRIES):
+            with suppress(subprocess.TimeoutExpired):
+                if self.python("-c", again, seconds=10).code == 0:
+                    return
+        raise AssertionError("this machine does not boot")
 
     def _call(
         self, *words: str, seconds: float = SECONDS, cwd: Path | None = None, variables: dict[str, str] | None = None
@@ -140,13 +152,18 @@ class Windows:
             shutil.rmtree(other.folder, ignore_errors=True)
         other.drive = other.folder / "prefix" / "drive_c"
         subprocess.run(["cp", "-a", str(self.folder), str(other.folder)], check=True, timeout=120)
-        other.interpreter, other.is_kept = self.interpreter, False
+        other.is_kept = False
+        self.boot()
         return other
 
     # tests of the suite, as Windows sees them
 
     def prepare_tests(self) -> None:
-        """What the suite needs, from the same lock as elsewhere."""
+        """What the suite needs, from the same lock as elsewhere.
+
+        The interpreter itself runs it, with the packages of our environment: that one's python.exe is only a starter, and a
+        test that kills it would kill nobody else.
+        """
         blocks = re.split(r"\n(?=[a-z0-9])", (REPOSITORY / "requirements-dev.lock").read_text(encoding="utf-8"))
         wanted = [block for block in blocks if re.split(r"[=\[ ]", block)[0] in TEST_LIBRARIES]
         lock = self.path(r"C:\source\requirements-test.lock")
@@ -154,6 +171,10 @@ class Windows:
         self.python(
             "-m", "pip", "install", "-q", "--require-hashes", "-r", r"C:\source\requirements-test.lock", seconds=180
         ).good()
+
+        packages = self.path(self.interpreter).parents[1] / "Lib" / "site-packages"
+        line = f"import site; site.addsitedir(r'C:\\{packages.relative_to(self.drive)}')".replace("/", "\\")
+        (self.path(r"C:\py311\Lib\site-packages") / "release.pth").write_text(f"{line}\n", encoding="utf-8")
 
     def begin_tests(self, *words: str, redis_port: int) -> subprocess.Popen[bytes]:
         """pytest, beside what else runs."""
