@@ -21,9 +21,9 @@ class Retry:
     begin after `give_up_after`, the last failure is raised instead.
     """
 
-    attempts: int = 6
+    attempts: int = 10  # with the pauses below half a minute at most: a server that is restarted is waited out
     first_pause: float = 0.2  # seconds
-    longest_pause: float = 10.0  # seconds
+    longest_pause: float = 5.0  # seconds
     give_up_after: float = 60.0  # seconds since the first try began
 
     def begin(self) -> Tries:
