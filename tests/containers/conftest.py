@@ -20,8 +20,8 @@ def images() -> Iterator[Images]:
 
 @pytest.fixture(scope="session")
 def system(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """MySQL, Redis and one of each role."""
-    with Project("system", images, tmp_path_factory.mktemp("system"), proxies=2) as project:
+    """MySQL, Redis and one of each role, asked for their health more often than by default, as faults are awaited here."""
+    with Project("system", images, tmp_path_factory.mktemp("system"), proxies=2, HEALTH_INTERVAL="4s") as project:
         yield project.up()
 
 
@@ -44,8 +44,7 @@ def other_sender(other: Project) -> ClientFiles:
 
 @pytest.fixture(scope="session")
 def scaled(system: Project) -> Project:
-    """The same with three workers and two proxies, asked more often for their health; it stays so."""
-    system.variables["HEALTH_INTERVAL"] = "4s"
+    """The same with three workers and two proxies; it stays so."""
     return system.up("--scale", "worker=3", "--scale", "proxy=2")
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from support.containers import HOME, ROLES, Project, as_json
 
 pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(600)]
-SECONDS = 60
 
 
-def test_it_comes_up_from_nothing_within_a_minute_and_a_message_comes_back(system: Project, record_property: Any) -> None:
-    record_property("up_seconds", round(system.seconds_to_come_up))
-    assert system.seconds_to_come_up < SECONDS
+def test_it_comes_up_from_nothing_and_a_message_comes_back(system: Project) -> None:
+    """Within how many seconds, with the defaults that it has here not: test_testenv.py."""
     smoke = as_json(system.run("main", "messagebroker", "smoke", "--json"))
     assert smoke["ok"], smoke
     assert "durability fsync" in str(smoke["steps"])

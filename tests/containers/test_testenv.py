@@ -6,16 +6,18 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from support.containers import as_json
+from support.containers import Project, as_json
 from support.images import ROOT, Images, docker, said
 
 from messagebroker.client import MessageBroker
 
+UP_SECONDS = 60
 pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(300)]
 
 
@@ -37,6 +39,7 @@ class Testenv:
 @pytest.fixture(scope="module")
 def testenv(images: Images) -> Iterator[Testenv]:
     command = Testenv(images)
+    Project.all_to_sleep()
     try:
         yield command
     finally:
@@ -48,8 +51,13 @@ def left_of(testenv: Testenv) -> str:
     return "".join(docker(kind, "ls", "--quiet", "--filter", project) for kind in ("container", "volume", "network"))
 
 
-def test_up_gives_a_broker_and_a_client_and_down_leaves_nothing(testenv: Testenv) -> None:
+def test_up_gives_a_broker_and_a_client_within_a_minute_and_down_leaves_nothing(testenv: Testenv, record_property: Any) -> None:
+    began = time.monotonic()
     found: Any = as_json(testenv("up", "--json"))
+    seconds = time.monotonic() - began
+    record_property("up_seconds", round(seconds))
+    assert seconds < UP_SECONDS
+    assert "stored and retrieved" in docker("exec", f"{testenv.name}-main-1", "messagebroker", "smoke")
     with MessageBroker(found["proxy"], ca=found["ca"], cert=found["cert"], key=found["key"]) as broker:
         sent = broker.submit("hello")
         assert sent.durability == "fsync"

@@ -106,19 +106,19 @@ class Project:
 
     def wake(self) -> None:
         """Goes on where it was put to sleep, and puts all others to sleep."""
-        for project in self._all:
-            if project is not self:
-                project.sleep()
+        self.all_to_sleep(but=self)
         if self._asleep:
             self.compose("unpause")
             self._asleep = False
             self.wait_until_healthy()
 
-    def sleep(self) -> None:
-        """Every process stops where it is."""
-        if not self._asleep:
-            self.compose("pause")
-            self._asleep = True
+    @classmethod
+    def all_to_sleep(cls, *, but: Project | None = None) -> None:
+        """Every process of the others stops where it is."""
+        for project in cls._all:
+            if project is not but and not project._asleep and project.containers("redis"):
+                project.compose("pause")
+                project._asleep = True
 
     def run(self, service: str, *words: str, seconds: float = 60.0) -> str:
         """A command inside a service's first container; it must succeed."""
