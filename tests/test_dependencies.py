@@ -27,7 +27,7 @@ def test_each_library_has_a_row_with_a_reason() -> None:
 
 def test_each_tool_is_named() -> None:
     groups = PROJECT["dependency-groups"]
-    assert names([*groups["dev"], *groups["build"]]) - words(TEXT) == set()
+    assert names([*groups["dev"], *groups["build"], *groups["image"]]) - words(TEXT) == set()
 
 
 def test_each_library_is_imported_somewhere() -> None:
