@@ -83,7 +83,7 @@ def rows_by_name(sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
     [
         ({}, "PRIMARY"),
         ({"client": "client-3"}, "messages_client_id_id"),
-        ({"status": "delivered"}, "messages_status_due_at"),
+        ({"status": "delivered"}, "messages_status_due_at|PRIMARY"),  # nearly every row is: either finds a page at once
         ({"status": "failed"}, "messages_status_due_at"),
         ({"status": "scheduled"}, "messages_status_due_at"),
     ],
@@ -102,7 +102,7 @@ def test_a_page_in_the_middle_is_found_by_an_index_and_not_sorted(
     sql, parameters = id_query(filters).sql()
     with connected():
         [plan] = rows_by_name(f"{explain()} {sql}", parameters)
-    assert plan["key"] == index
+    assert plan["key"] in index.split("|")
     assert "filesort" not in (plan["Extra"] or "")
     assert "temporary" not in (plan["Extra"] or "")
     assert touched_by(lambda: list(id_query(filters).tuples())) < 200, "it costs as much at the ends"
