@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import ssl
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from support.portal import RunningPortal
-from websockets.sync.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from messagebroker.ui.gate import COOKIE
 
@@ -26,24 +27,46 @@ def page_of(http: httpx.Client) -> str:
     return found.group(1)
 
 
+class Socket:
+    """A web socket, one step after another in one thread: Python's TLS sockets are not for two at once."""
+
+    def __init__(self, runner: asyncio.Runner, opened: ClientConnection) -> None:
+        self._runner, self._opened = runner, opened
+
+    def send(self, text: str) -> None:
+        self._runner.run(self._opened.send(text))
+
+    def recv(self) -> str:
+        return str(self._runner.run(asyncio.wait_for(self._opened.recv(), 5)))
+
+
 @contextmanager
-def socket_of(portal: RunningPortal, cookie: str | None) -> Iterator[ClientConnection]:
+def socket_of(portal: RunningPortal, cookie: str | None) -> Iterator[Socket]:
     """A socket that names no page in its address."""
     context = ssl.create_default_context(cafile=str(portal.folder / "certs" / "ca.crt"))
     headers = {"Origin": portal.url} | ({"Cookie": f"{COOKIE}={cookie}"} if cookie else {})
     address = f"wss://localhost:{portal.port}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
-    with connect(address, ssl=context, additional_headers=headers, open_timeout=5) as opened:
-        opened.recv(timeout=5)
-        opened.send("40")
-        assert str(opened.recv(timeout=5)).startswith("40")
-        yield opened
+    with asyncio.Runner() as runner:
+        opened = runner.run(_opened(address, ssl=context, additional_headers=headers, open_timeout=5))
+        try:
+            socket = Socket(runner, opened)
+            socket.recv()
+            socket.send("40")
+            assert socket.recv().startswith("40")
+            yield socket
+        finally:
+            runner.run(opened.close())
 
 
-def ask(opened: ClientConnection, event: str, message: Any) -> Any:
+async def _opened(address: str, **options: Any) -> ClientConnection:
+    return await connect(address, **options)
+
+
+def ask(opened: Socket, event: str, message: Any) -> Any:
     """What the portal answers to an event."""
     opened.send("420" + json.dumps([event, message]))
     while True:
-        heard = str(opened.recv(timeout=5))
+        heard = opened.recv()
         if heard.startswith("430"):
             return json.loads(heard[3:])
 
