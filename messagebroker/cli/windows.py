@@ -49,7 +49,7 @@ def install(
     steps.take("secrets, certificates, database, homes", "setup", "--root", str(root), *domains, *once)
     accounts = ["--account", account] if account else []
     steps.take("services and file rights", "services", "install", "--home", "windows", "--root", str(root), *accounts)
-    for line in windows_firewall.apply(settings, Programs()) + windows_setup.old_services(Programs()):
+    for line in windows_firewall.apply(settings, Programs()) + windows_setup.older_tasks():
         typer.echo(line)
     if start:
         steps.take("start", "services", "start", "--home", "windows", "--root", str(root))

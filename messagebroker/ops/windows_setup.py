@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +11,6 @@ from pathlib import Path
 from messagebroker.errors import BrokerError, ConfigurationError
 from messagebroker.ops import env_file, homes
 from messagebroker.ops.private_files import write_secret
-from messagebroker.ops.services.programs import Run
 from messagebroker.settings import Settings
 
 BACKUPS = r"C:\Backups\MessageBroker"
@@ -106,13 +107,17 @@ class Steps:
             raise BrokerError(f"{name}: `messagebroker {' '.join(words)}` ended with {code}; correct that and run this again")
 
 
-def old_services(run: Run) -> list[str]:
-    """What an older system of the same name left that would do its work beside ours: its daily backup task."""
-    answer = run(["schtasks.exe", "/Query", "/FO", "CSV", "/NH"], check=False)
-    names = [line.split('","')[0].strip('"') for line in answer.out.splitlines()]
+def older_tasks(folder: Path | None = None) -> list[str]:
+    """What an older system of the same name left that would do its work beside ours: its daily backup task.
+
+    Args:
+        folder: where Windows keeps a file for each scheduled task; for tests.
+    """
+    folder = folder or Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "Tasks"
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     return [
-        f"the scheduled task {name} is of an older system: main makes the backup at 02:00 itself; remove it with"
-        f' schtasks.exe /Delete /TN "{name}"'
-        for name in names
-        if "messagebroker" in name.replace(" ", "").lower() and "backup" in name.lower()
+        f"the scheduled task \\{name} is of an older system: main makes the backup at 02:00 itself; remove it with"
+        f' schtasks.exe /Delete /TN "\\{name}"'
+        for name in map(str, names)
+        if "messagebroker" in re.sub("[ _-]", "", name).lower() and "backup" in name.lower()
     ]

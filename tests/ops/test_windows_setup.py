@@ -21,14 +21,12 @@ WINDOWS = Path(__file__).parents[2] / "windows"
 class Programs:
     """`known`: names of firewall rules that are there already."""
 
-    def __init__(self, *known: str, out: str = "", administrator: bool = True) -> None:
+    def __init__(self, *known: str, administrator: bool = True) -> None:
         self.commands: list[list[str]] = []
-        self.known, self.out, self.administrator = set(known), out, administrator
+        self.known, self.administrator = set(known), administrator
 
     def __call__(self, command: Sequence[str], *, seconds: float = 0, check: bool = True) -> Answer:
         self.commands.append(list(command))
-        if command[0] != "netsh":
-            return Answer(0, self.out, "")
         verb, name = command[3], command[5].removeprefix("name=")
         if verb == "add" and not self.administrator:
             raise Refused("The requested operation requires elevation")
@@ -112,10 +110,13 @@ def test_steps_end_at_the_first_that_fails() -> None:
     assert run == [["services", "install"], ["smoke"]]
 
 
-def test_an_older_systems_backup_task_is_pointed_out() -> None:
-    listed = '"\\MessageBroker Daily Backup","23.11.2026 02:00:00","Ready"\n"\\Microsoft\\Windows\\Backup","N/A","Ready"\n'
-    (said,) = windows_setup.old_services(Programs(out=listed))
-    assert r"\MessageBroker Daily Backup" in said
+def test_an_older_systems_backup_task_is_pointed_out(tmp_path: Path) -> None:
+    assert windows_setup.older_tasks(tmp_path / "nowhere") == []
+    for name in ("Message Broker Daily Backup", "Microsoft/Windows/RegIdleBackup", "MessageBroker Monitor"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (said,) = windows_setup.older_tasks(tmp_path)
+    assert r"\Message Broker Daily Backup" in said
     assert "schtasks.exe /Delete" in said
 
 
