@@ -113,7 +113,7 @@ def older_tasks(folder: Path | None = None) -> list[str]:
     Args:
         folder: where Windows keeps a file for each scheduled task; for tests.
     """
-    folder = folder or Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "Tasks"
+    folder = folder or Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "Tasks"
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     return [
         f"the scheduled task \\{name} is of an older system: main makes the backup at 02:00 itself; remove it with"
