@@ -39,7 +39,7 @@ def other(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def other_sender(other: Project) -> ClientFiles:
-    return other.client("sender")
+    return other.client("acme")
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def _awake(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def sender(system: Project) -> ClientFiles:
-    return system.client("sender")
+    return system.client("acme")
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,7 @@ class Project:
 
     def run(self, service: str, *words: str, seconds: float = 60.0) -> str:
         """A command inside a service's first container; it must succeed."""
-        return self.compose("exec", "-T", service, *words, seconds=seconds)
+        return docker("exec", self.container(service), *words, seconds=seconds)
 
     def sql(self, statement: str) -> list[list[str]]:
         """Rows of the database, asked by root inside its container."""
@@ -220,7 +220,7 @@ def until(condition: Callable[[], object], seconds: float, why: Callable[[], obj
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so within {seconds:.0f} s: {why()}"
-        time.sleep(0.2)
+        time.sleep(0.4)
 
 
 def as_json(text: str) -> Mapping[str, Any]:

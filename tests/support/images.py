@@ -31,13 +31,15 @@ OFFICIAL = {
 """The same variable -> what the Compose files take by default."""
 
 
-def docker(*words: str, seconds: float = 60.0, check: bool = True, text: str | None = None) -> str:
+def docker(*words: str, seconds: float = 60.0, check: bool = True, text: str = "") -> str:
     """What a docker command printed.
 
     Raises:
         AssertionError: it failed; the message is what it said.
     """
-    answer = subprocess.run(["docker", *words], capture_output=True, text=True, input=text, timeout=seconds)
+    answer = subprocess.run(
+        ["docker", *words], capture_output=True, encoding="utf-8", errors="replace", input=text, timeout=seconds
+    )
     assert not check or answer.returncode == 0, f"docker {' '.join(words)} ended with {answer.returncode}:\n{said(answer)}"
     return answer.stdout
 

@@ -12,7 +12,7 @@ from support.installation import ClientFiles
 
 from messagebroker.client import ClientError, MessageBroker
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 
 
 class Load:
@@ -68,7 +68,7 @@ class Load:
             assert not missing or time.monotonic() < deadline, (
                 f"{len(missing)} of {len(self.accepted)} are lost: {sorted(missing)[:3]}"
             )
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     @staticmethod
     def _column(message_id: str) -> str:
