@@ -1,7 +1,8 @@
 """`python tests/run_tiers.py [TIER …]`: runs tiers one after another and holds each to tests/budgets.toml.
 
 A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
-one of its floors. The exit code is 0 only when every tier is green. One kind of skip is only reported: that of a test
+one of its floors. The exit code is 0 only when every tier is green. A tier with `by_hand` runs when it is named, and says why
+when it is not. One kind of skip is only reported: that of a test
 whose machine cannot have what it needs (tests/support/machine.py), and not that either where CI is set.
 """
 
@@ -48,7 +49,10 @@ def main(asked: list[str]) -> int:
     if unknown:
         print(f"no such tier: {', '.join(unknown)}; there are {', '.join(BUDGETS)}")
         return 2
-    outcomes = [run(tier) for tier in BUDGETS if not asked or tier in asked]
+    by_hand = [tier for tier in BUDGETS if "by_hand" in BUDGETS[tier] and not asked]
+    outcomes = [run(tier) for tier in BUDGETS if tier in (asked or BUDGETS) and tier not in by_hand]
+    for tier in by_hand:
+        print(f"\ntier {tier} runs by hand only (`just test-tiers {tier}`): {BUDGETS[tier]['by_hand']}")
     report(outcomes)
     return 1 if any(outcome.problems for outcome in outcomes) else 0
 
@@ -110,7 +114,7 @@ def judge(outcome: Outcome, code: int, budget: float) -> None:
     if outcome.seconds > budget:
         outcome.problems.append(f"took {outcome.seconds:.0f} s, its budget is {budget:.0f} s")
     for name, floor in BUDGETS[outcome.tier].items():
-        if name not in ("seconds", "about") and outcome.counted.get(name, 0) < int(str(floor)):
+        if name not in ("seconds", "about", "by_hand") and outcome.counted.get(name, 0) < int(str(floor)):
             outcome.problems.append(f"{outcome.counted.get(name, 0)} {name}, its floor is {floor}")
 
 
