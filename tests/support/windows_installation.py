@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,17 @@ class WindowsInstallation:
 
     def kill(self, role: str) -> None:
         """Ends the processes of a role's service, as nobody could prevent."""
-        line = f"windows_service run {role} "
+        for process in self.processes(f"windows_service run {role} "):
+            process.kill()
+
+    def processes(self, words: str) -> list[psutil.Process]:
+        """Those of this machine with these words in their command lines."""
+        found = []
         for process in psutil.process_iter(["cmdline"]):
-            if line in " ".join(process.info["cmdline"] or ()) + " " and self._is_of_this_machine(process):
-                process.kill()
+            with suppress(psutil.Error):
+                if words in " ".join(process.info["cmdline"] or ()) + " " and self._is_of_this_machine(process):
+                    found.append(process)
+        return found
 
     def _is_of_this_machine(self, process: psutil.Process) -> bool:
         return process.environ().get("WINEPREFIX") == str(self.windows.folder / "prefix")

@@ -135,6 +135,24 @@ def test_wrong_settings_make_a_failed_service_that_says_where_to_look(running: W
     running.services("start", "proxy").good()
 
 
+def test_several_worker_processes_are_one_service(running: WindowsInstallation) -> None:
+    path, before = running.windows.path(rf"{ROOT}\.env"), running.stored()
+    good = path.read_bytes()
+    path.write_bytes(good + b"WORKER_COUNT=2\r\n")
+    try:
+        running.services("restart", "worker").good()
+        assert running.states()["worker"]["detail"] == "ready"
+        assert len(running.processes("messagebroker.actors.worker_child")) == 2
+        with running.client() as http:
+            assert http.post("/api/v1/messages", json={"body": "for one of two"}).status_code == 202
+        running.wait_until_stored(before + 1)
+        running.services("stop", "worker").good()
+        assert running.processes("messagebroker.actors.worker_child") == []
+    finally:
+        path.write_bytes(good)
+    running.services("start", "worker").good()
+
+
 def test_no_secret_is_in_a_log(running: WindowsInstallation) -> None:
     secrets = set()
     for role in ROLES:
