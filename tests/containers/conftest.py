@@ -20,9 +20,9 @@ def images() -> Iterator[Images]:
 
 @pytest.fixture(scope="session")
 def system(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """MySQL, Redis and one of each role, asked for their health more often than by default, as faults are awaited here."""
+    """MySQL, Redis, two proxies, three workers; asked for their health more often than by default, as faults are awaited."""
     with Project("system", images, tmp_path_factory.mktemp("system"), proxies=2, HEALTH_INTERVAL="4s") as project:
-        yield project.up()
+        yield project.up("--scale", "worker=3", "--scale", "proxy=2")
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +40,6 @@ def other(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def other_sender(other: Project) -> ClientFiles:
     return other.client("acme")
-
-
-@pytest.fixture(scope="session")
-def scaled(system: Project) -> Project:
-    """The same with three workers and two proxies; it stays so."""
-    return system.up("--scale", "worker=3", "--scale", "proxy=2")
 
 
 @pytest.fixture(autouse=True)

@@ -14,37 +14,37 @@ from support.load import Load
 pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(400)]
 
 
-def test_scaled_roles_are_all_ready(scaled: Project) -> None:
-    assert [len(scaled.containers(role)) for role in ("worker", "proxy", "main")] == [3, 2, 1]
-    scaled.wait_until_healthy()
-    assert scaled.url("proxy", 1) != scaled.url("proxy", 2)
+def test_scaled_roles_are_all_ready(system: Project) -> None:
+    assert [len(system.containers(role)) for role in ("worker", "proxy", "main")] == [3, 2, 1]
+    system.wait_until_healthy()
+    assert system.url("proxy", 1) != system.url("proxy", 2)
 
 
-def test_workers_share_the_work(scaled: Project, sender: ClientFiles) -> None:
-    with Load(scaled, sender, scaled.url("proxy", 1), scaled.url("proxy", 2), senders=4) as load:
+def test_workers_share_the_work(system: Project, sender: ClientFiles) -> None:
+    with Load(system, sender, system.url("proxy", 1), system.url("proxy", 2), senders=4) as load:
         load.wait_for(300, seconds=60)
     load.require_stored()
     code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
     busy = 0
     for number in (1, 2, 3):
-        metrics = scaled.compose("exec", "-T", f"--index={number}", "worker", "python", "-c", code)
+        metrics = system.compose("exec", "-T", f"--index={number}", "worker", "python", "-c", code)
         stored = [line for line in metrics.splitlines() if line.startswith("messagebroker_") and "stored" in line]
         busy += any(float(line.split()[-1]) > 0 for line in stored if "created" not in line)
     assert busy >= 2
 
 
 def test_a_rolling_restart_of_every_role_fails_no_submit_and_loses_nothing(
-    scaled: Project, sender: ClientFiles, record_property: Any
+    system: Project, sender: ClientFiles, record_property: Any
 ) -> None:
     """Each sender knows one proxy only, so that it meets that proxy's restart with nothing but the client's normal retries."""
     restarted = 0
     began = time.monotonic()
-    with Load(scaled, sender, scaled.url("proxy", 1), scaled.url("proxy", 2)) as load:
+    with Load(system, sender, system.url("proxy", 1), system.url("proxy", 2)) as load:
         load.wait_for(50)
         for role in ROLES:
-            for container in scaled.containers(role):
+            for container in system.containers(role):
                 docker("restart", "--time=60", container, seconds=90)
-                scaled.wait_until_healthy(role)
+                system.wait_until_healthy(role)
                 restarted += 1
             load.wait_for(20)
     record_property("rolling_seconds", round(time.monotonic() - began))

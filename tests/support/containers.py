@@ -55,6 +55,7 @@ class Project:
         }
         self.seconds_to_come_up = 0.0
         self._asleep = False
+        self._up_words: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         self._all.append(self)
@@ -93,7 +94,8 @@ class Project:
         return {**os.environ, **self.variables}
 
     def up(self, *words: str) -> Self:
-        """`docker compose up --wait`; nothing is built, nothing pulled that is there."""
+        """`docker compose up --wait WORDS`, without any as it was last; nothing is built, nothing pulled that is there."""
+        self._up_words = words = words or self._up_words
         self.wake()
         began = time.monotonic()
         answer = self.try_compose("up", "--detach", "--wait", "--no-build", *words, seconds=UP_SECONDS)

@@ -10,7 +10,7 @@ from typing import Self
 from support.containers import Project, until
 from support.installation import ClientFiles
 
-from messagebroker.client import ClientError, MessageBroker
+from messagebroker.client import ClientError, MessageBroker, Retry
 
 PAUSE_SECONDS = 0.05
 
@@ -20,10 +20,11 @@ class Load:
 
     Args:
         urls: the proxies, by default the first one.
+        retry: how patient the senders are, by default as the client is.
     """
 
-    def __init__(self, project: Project, files: ClientFiles, *urls: str, senders: int = 2) -> None:
-        self.project, self.files = project, files
+    def __init__(self, project: Project, files: ClientFiles, *urls: str, senders: int = 2, retry: Retry | None = None) -> None:
+        self.project, self.files, self.retry = project, files, retry or Retry()
         self.accepted: list[str] = []
         self.failed: list[str] = []
         self.slowest = 0.0
@@ -75,7 +76,7 @@ class Load:
         return message_id.replace("-", "")
 
     def _send(self, url: str, name: str) -> None:
-        with MessageBroker(url, ca=self.files.ca, cert=self.files.cert, key=self.files.key) as broker:
+        with MessageBroker(url, ca=self.files.ca, cert=self.files.cert, key=self.files.key, retry=self.retry) as broker:
             count = 0
             while not self._stop.is_set():
                 count += 1
