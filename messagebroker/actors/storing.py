@@ -14,6 +14,7 @@ import structlog
 
 from messagebroker.actors.stopping import Requeue
 from messagebroker.actors.suspects import CRASH_LIMIT
+from messagebroker.actors.waits import WAITS
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, ids, metrics
 from messagebroker.ops.due import database_now
@@ -114,24 +115,25 @@ class _Storing:
     def _patiently(self, action: Callable[[], T]) -> T:
         """Repeats what the database cannot take now, until it can."""
         pause, waited = _FIRST_PAUSE, 0.0
-        while True:
-            try:
-                result = action()
-            except _BAD_DATA:
-                raise
-            except (Unavailable, pw.PeeweeException) as error:
-                if waited <= _SAYS_AFTER < waited + pause:
-                    metrics.DATABASE_DOWN.set(1)
-                    _log.warning("pauses until the database takes rows again", queue=self._queue, error=str(error))
-                if self._stopping.wait(pause):
-                    raise Requeue from error
-                waited += pause
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                if waited > _SAYS_AFTER:
-                    metrics.DATABASE_DOWN.set(0)
-                    _log.info("goes on", queue=self._queue, waited_seconds=round(waited, 1))
-                return result
+        try:
+            while True:
+                try:
+                    return action()
+                except _BAD_DATA:
+                    raise
+                except (Unavailable, pw.PeeweeException) as error:
+                    if waited <= _SAYS_AFTER < waited + pause:
+                        _log.warning("pauses until the database takes rows again", queue=self._queue, error=str(error))
+                    if waited + pause > _SAYS_AFTER:
+                        WAITS.note(str(error))
+                    if self._stopping.wait(pause):
+                        raise Requeue from error
+                    waited += pause
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            WAITS.end()
+            if waited > _SAYS_AFTER and not self._stopping.is_set():
+                _log.info("goes on", queue=self._queue, waited_seconds=round(waited, 1))
 
     def _count(self, stored: Stored) -> None:
         metrics.STORED.labels(self._queue).inc(stored.stored)

@@ -17,6 +17,7 @@ from messagebroker.actors.ingest import INGEST
 from messagebroker.actors.poller import Poller
 from messagebroker.actors.queue_worker import QueueWorker, stop_together
 from messagebroker.actors.status_page import StatusPage
+from messagebroker.actors.waits import WAITS
 from messagebroker.actors.worker_checks import database_answers, observe_queues, redis_answers
 from messagebroker.db.connection import open_database
 from messagebroker.ops import metrics
@@ -91,7 +92,7 @@ def _status_page(settings: Settings, client: redis.Redis, workers: list[QueueWor
         settings.metrics_host,
         settings.metrics_port,
         alive={"threads": threads, "poller": poller_moves},
-        ready={"database": database_answers, "redis": lambda: redis_answers(client)},
+        ready={"database": database_answers, "storing": WAITS.check, "redis": lambda: redis_answers(client)},
         metrics=(lambda: metrics_text(client)) if settings.metrics_enabled else None,
     )
 

@@ -46,7 +46,12 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             settings.metrics_host,
             settings.metrics_port,
             alive={"children": lambda: _missing(children)},
-            ready={"database": database_answers, "redis": lambda: redis_answers(client), "started": lambda: _unready(children)},
+            ready={
+                "database": database_answers,
+                "storing": lambda: _waits(shared, children),
+                "redis": lambda: redis_answers(client),
+                "started": lambda: _unready(children),
+            },
             metrics=(lambda: _metrics_text(shared, children, client)) if settings.metrics_enabled else None,
         )
         page.start()
@@ -112,16 +117,26 @@ def _unready(children: list[Child]) -> str | None:
     return f"not ready: {', '.join(unready)}" if unready else None
 
 
+def _waits(shared: Path, children: list[Child]) -> str | None:
+    waiting = _registry(shared, children).get_sample_value("messagebroker_database_down")
+    return "the database takes no rows; the children's logs say why" if waiting else None
+
+
 def _metrics_text(shared: Path, children: list[Child], client: redis.Redis) -> bytes:
     """The children's sums, and the queues, which are the same for all."""
     observe_queues(client)
+    own = CollectorRegistry()
+    own.register(metrics.QUEUE_MESSAGES)
+    own.register(metrics.QUEUE_OLDEST)
+    return generate_latest(_registry(shared, children)) + generate_latest(own)
+
+
+def _registry(shared: Path, children: list[Child]) -> CollectorRegistry:
+    """The children's metrics."""
     for file in shared.glob("gauge_live*.db"):  # what a dead child last said is no longer so
         pid = int(file.stem.rpartition("_")[2])
         if not any(child.process is not None and child.process.pid == pid and child.runs for child in children):
             mark_process_dead(pid, path=str(shared))  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(shared))  # type: ignore[no-untyped-call]
-    own = CollectorRegistry()
-    own.register(metrics.QUEUE_MESSAGES)
-    own.register(metrics.QUEUE_OLDEST)
-    return generate_latest(registry) + generate_latest(own)
+    return registry

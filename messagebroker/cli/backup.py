@@ -88,13 +88,16 @@ def restore(
     recovery_key_file: Annotated[
         Path | None, typer.Option(help="A file with the recovery key; else it is asked for ('-': from standard input).")
     ] = None,
+    database_only: Annotated[
+        bool, typer.Option("--database-only", help="No files: keys and certificates stay as they are, and no key is needed.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even while roles run, and without a copy of the database.")] = False,
 ) -> None:
     """Bring a backup back into the database and the folders of this installation. Stop all roles first.
 
     Everything is checked before anything is touched; what is replaced is kept. Certificates that were revoked since
-    the backup stay revoked.
+    the backup stay revoked. With --database-only proxies and the portal may go on.
 
     Example: messagebroker backup restore backup_20300131_020000.zip
     """
@@ -102,7 +105,7 @@ def restore(
     path = backup.find(settings, name)
     if not path.exists():
         raise NotFound(f"there is no backup {path}; `messagebroker backup list` shows those that exist")
-    key = _recovery_key(recovery_key_file)
+    key = None if database_only else _recovery_key(recovery_key_file)
     with shown() as progress:
         work = Restore(settings, path, key, progress)
     with work:
@@ -154,6 +157,10 @@ def _recovery_key(file: Path | None) -> str:
         return sys.stdin.readline()
     try:
         return file.read_text(encoding="utf-8")
+    except PermissionError as error:  # root's command acts as main's account, and the key is kept away from that
+        raise BrokerError(
+            f"the account that this command acts as may not read {file}; use `--recovery-key-file - < {file}` instead"
+        ) from error
     except OSError as error:
         raise BrokerError(f"cannot read the recovery key from {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -168,12 +168,24 @@ def upgrade(
 
 
 @app.command()
-def rollback(home: HomeName = None, root: Root = None) -> None:
+def rollback(
+    restore: Annotated[
+        str | None,
+        typer.Option(metavar="BACKUP", help="After a new schema: bring back the database as the upgrade found it."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --restore.")] = False,
+    home: HomeName = None,
+    root: Root = None,
+) -> None:
     """Go back to the release before, one role after another. Doing it twice goes forward again.
 
-    Example: messagebroker services rollback
+    Example: messagebroker services rollback --restore backup_20300131_020000.zip
     """
-    _upgrade(home, root).rollback()
+    if restore is not None and not yes:
+        typer.echo(f"What was stored since {restore} was made leaves the database; a copy of it as it is now is kept beside.")
+        if not typer.confirm("Go back?"):
+            raise Refused("nothing was changed")
+    _upgrade(home, root).rollback(restore)
 
 
 def _upgrade(home: str | None, root: Path | None, wheels: Path | None = None) -> Upgrade:

@@ -8,6 +8,7 @@ from messagebroker.db import models
 from messagebroker.db.connection import connected, database
 
 Certificate: Any = models.Certificate  # the stubs of peewee know neither columns nor `insert`
+DataKey: Any = models.DataKey
 Heartbeat: Any = models.Heartbeat
 
 
@@ -28,3 +29,8 @@ def after_restore(revoked: list[dict[str, Any]]) -> None:
                 Certificate.serial == row["serial"], Certificate.revoked_at.is_null()
             ).execute()
         Heartbeat.delete().execute()
+
+
+def master_keys() -> set[bytes]:
+    """The ids of all master keys that data keys in the database are sealed with."""
+    return {bytes(row.master_key_id) for row in DataKey.select(DataKey.master_key_id).distinct()}

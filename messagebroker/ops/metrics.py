@@ -34,7 +34,7 @@ INGEST_FAILURES = Counter(f"{_P}_ingest_failures_total", "Records set aside.", [
 STATUS_CHANGES = Counter(f"{_P}_messages_status_total", "Messages that reached a status.", ["status"], registry=REGISTRY)
 RECLAIMED = Counter(f"{_P}_calls_reclaimed_total", "Calls taken back from dead workers.", ["queue"], registry=REGISTRY)
 DATABASE_DOWN = Gauge(
-    f"{_P}_database_down", "1 while the database does not answer.", registry=REGISTRY, multiprocess_mode="livemax"
+    f"{_P}_database_down", "1 while the database takes no rows.", registry=REGISTRY, multiprocess_mode="livemax"
 )
 
 QUEUE_MESSAGES = Gauge(f"{_P}_queue_messages", "Messages waiting or running.", ["queue"], registry=REGISTRY)

@@ -18,9 +18,10 @@ from messagebroker.db.connection import NoDatabase, connected
 from messagebroker.errors import BrokerError, Refused, Unavailable
 from messagebroker.ops import audit, backup, certificates, clock, dump, heartbeats, policy, ports, recovery
 from messagebroker.ops.archive import SEALED, Archive, Manifest, Progress, silent
+from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.restore_files import FileChange, FilePlan
 from messagebroker.roles import ROLES
-from messagebroker.settings import Settings
+from messagebroker.settings import WITH_DATABASE, Settings
 
 _ALIVE = timedelta(seconds=15)
 """A role whose heartbeat is younger still runs."""
@@ -52,14 +53,14 @@ class Restored:
 def restore(
     settings: Settings,
     path: Path,
-    recovery_key: str,
+    recovery_key: str | None,
     *,
     force: bool = False,
     confirm: Callable[[Plan], bool] = lambda plan: True,
     progress: Progress = silent,
     actor: str = "cli",
 ) -> Restored:
-    """Restores a backup into the open database and the installation's folders.
+    """Restores a backup into the open database and the installation's folders; without a key into the database alone.
 
     Raises:
         Refused: the backup is damaged, of another kind of database or a newer program, the key is not its key,
@@ -75,10 +76,18 @@ def restore(
 
 
 class Restore:
-    """A backup, opened and found good, with the plan of what it will do here."""
+    """A backup, opened and found good, with the plan of what it will do here.
 
-    def __init__(self, settings: Settings, path: Path, recovery_key: str, progress: Progress = silent) -> None:
+    Args:
+        settings: of the installation.
+        path: of the backup.
+        recovery_key: opens its files. None: only the database is brought back, to the keys that are here.
+        progress: is told what goes on.
+    """
+
+    def __init__(self, settings: Settings, path: Path, recovery_key: str | None, progress: Progress = silent) -> None:
         self._settings = settings
+        self._is_whole = recovery_key is not None
         self._progress = progress
         self._scratch = settings.path(settings.backup_dir)
         self._archive = Archive(path)
@@ -86,7 +95,7 @@ class Restore:
         try:
             self._archive.check(progress)
             self._refuse_unfit()
-            self._files = FilePlan(settings, self._opened_files(recovery_key))
+            self._files = FilePlan(settings, {} if recovery_key is None else self._opened_files(recovery_key))
             self.plan = self._planned()
         except BaseException:
             self._archive.__exit__(None, None, None)
@@ -120,6 +129,7 @@ class Restore:
             tables.after_restore(revoked)
         files_aside = self._settings.path(Path(f"before_restore_{clock.now():%Y%m%d_%H%M%S}"))
         moved = self._files.carry_out(files_aside)
+        self._look_for_master_keys()
         self._publish()
         audit.record(actor, "backup.restore", "backup", self.plan.path.name, details={"rows": self.plan.manifest.rows})
         return Restored(
@@ -167,6 +177,8 @@ class Restore:
     def _listening(self) -> Iterator[str]:
         """Roles that hold a port here, written as those whose hearts beat, so that one which does both is named once."""
         for role in ROLES:
+            if not self._is_whole and role.name not in WITH_DATABASE:
+                continue  # it has nothing of what is replaced
             port = getattr(self._settings, role.port_setting) if role.port_setting else 0
             holder = ports.holder(port) if port else None
             if holder is not None and holder.role is not None:
@@ -213,6 +225,20 @@ class Restore:
         if found != manifest.rows:
             wrong = [name for name in {*found, *manifest.rows} if found.get(name) != manifest.rows.get(name)]
             raise Unavailable(f"after loading, {', '.join(sorted(wrong))} had another number of rows than in the backup")
+
+    def _look_for_master_keys(self) -> None:
+        try:
+            here = {key_id for key_id, _ in KeyRing.load(self._settings).keys}
+        except BrokerError as error:
+            self._notes.append(f"no message can be read: {error}")
+            return
+        with connected():
+            missing = sorted(key.hex() for key in tables.master_keys() - here)
+        if missing:
+            self._notes.append(
+                f"messages under the master keys {', '.join(missing)} cannot be read, as these are not here; a restore with the"
+                " recovery key brings them back"
+            )
 
     def _publish(self) -> None:
         """Servers and database learn what was revoked since the backup, from each other; nothing is ever un-revoked."""

@@ -18,9 +18,10 @@ from messagebroker.actors.broker import SCRIPTS
 from messagebroker.actors.queue_worker import QueueWorker, stop_together
 from messagebroker.actors.stopping import Requeue
 from messagebroker.actors.storing import store_calls
+from messagebroker.actors.waits import WAITS
 from messagebroker.db.models import IngestFailure, Message, MessageAlias
 from messagebroker.errors import NotFound, Refused, Unavailable
-from messagebroker.ops import failures, store
+from messagebroker.ops import failures, metrics, store
 from messagebroker.ops.queues import depths
 from messagebroker.ops.records import CALL_FORMAT, IngestCall, Record, decode_call, encode_call
 from messagebroker.ops.redis_client import CRASHES
@@ -149,6 +150,33 @@ def test_an_outage_is_waited_out(sqlite: pw.Database, monkeypatch: pytest.Monkey
     run(encode_call(records(2), KEY_LIST))
     assert len(stored()) == 2
     assert not set_aside(), "what would meet every record is no fault of this one"
+
+
+def test_while_it_waits_readiness_and_the_metric_say_so(
+    sqlite: pw.Database, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """As with a full disk: the database answers every question and takes no row."""
+    full = threading.Event()
+    full.set()
+
+    def sometimes(*args: Any, **kwargs: Any) -> store.Stored:
+        if full.is_set():
+            raise pw.OperationalError(1114, "The table 'messages' is full")
+        return store.store(*args, **kwargs)
+
+    monkeypatch.setattr(storing, "store", sometimes)
+    assert WAITS.check() is None
+    work = threading.Thread(target=run, args=(encode_call(records(2), KEY_LIST),))
+    work.start()
+    try:
+        eventually(lambda: "is full" in (WAITS.check() or ""))
+        assert metrics.REGISTRY.get_sample_value("messagebroker_database_down") == 1
+    finally:
+        full.clear()
+        work.join(10)
+    assert WAITS.check() is None
+    assert metrics.REGISTRY.get_sample_value("messagebroker_database_down") == 0
+    assert len(stored()) == 2
 
 
 def test_a_stop_during_an_outage_gives_the_call_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,3 +32,26 @@ def test_hung_processes_together_take_no_longer_than_the_role_may(tmp_path: Path
     worker_family._close(supervisor)
     assert time.monotonic() - began < 1.5
     assert not any(child.runs for child in hung)
+
+
+def test_it_knows_that_a_child_waits_for_the_database(tmp_path: Path) -> None:
+    waits = Child(
+        name="worker-1",
+        command=[
+            sys.executable,
+            "-c",
+            "import sys; from messagebroker.actors.waits import WAITS\nWAITS.note('full'); sys.stdin.read()",
+        ],
+        environment={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        output=tmp_path / "worker-1.out",
+        stop_seconds=2.0,
+    )
+    supervisor = Supervisor([waits], threading.Event())
+    assert worker_family._waits(tmp_path, [waits]) is None
+    supervisor.start(10)
+    deadline = time.monotonic() + 20
+    while worker_family._waits(tmp_path, [waits]) is None:
+        assert time.monotonic() < deadline, waits.output.read_text()
+        time.sleep(0.05)
+    supervisor.close_together(5)
+    assert worker_family._waits(tmp_path, [waits]) is None, "a child that is gone waits for nothing"

@@ -39,6 +39,24 @@ def test_when_redis_disk_is_full_nothing_is_acknowledged_and_nothing_that_was_is
     load.require_stored(90)
 
 
+def test_when_the_databases_disk_is_full_it_is_said_and_what_was_acknowledged_is_stored_after(
+    other: Project, other_sender: ClientFiles
+) -> None:
+    """It answers every question still, so only the workers can know; proxies go on."""
+    with Load(other, other_sender, size=20_000) as load:
+        load.wait_for(50)
+        fill(other, "/mysql")
+        try:
+            until(lambda: other.says("worker", "is full"), 90, lambda: other.health("worker"))
+            load.wait_for(50)
+            assert other.health("proxy")[0] == "healthy"
+        finally:
+            other.run("holder", "rm", "/mysql/filler")
+        other.wait_until_healthy("worker", seconds=60)
+    assert load.failed == []
+    load.require_stored(90)
+
+
 def test_a_backup_on_a_full_disk_says_so_and_leaves_no_half_of_one(other: Project) -> None:
     before = other.run("main", "ls", "-A", f"{HOME}/backups")
     fill(other, "/backups")

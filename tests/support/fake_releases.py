@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from support.fake_manager import FakeManager
 
+from messagebroker.errors import Refused
 from messagebroker.ops.services.programs import Answer
 
 
@@ -43,10 +44,14 @@ class FakeReleases:
             return Answer(1, "", f"{asked} did not work")
         if asked == "db upgrade":
             self.database = list(self.knows[release])
+        if asked.startswith("backup restore"):
+            self.database = ["001"]
         return Answer(0, json.dumps({"path": "/backups/one.zip"}), "")
 
     def settle(self, release: str) -> None:
         self.did.append(f"settle {release}")
+        if f"settle {release}" in self.fails:
+            raise Refused(f"settle {release} did not work")
 
     def use(self, release: str, previous: str | None) -> None:
         self.current, self.kept = release, previous

@@ -21,10 +21,13 @@ class Load:
     Args:
         urls: the proxies, by default the first one.
         retry: how patient the senders are, by default as the client is.
+        size: of each message at least, in bytes.
     """
 
-    def __init__(self, project: Project, files: ClientFiles, *urls: str, senders: int = 2, retry: Retry | None = None) -> None:
-        self.project, self.files, self.retry = project, files, retry or Retry()
+    def __init__(
+        self, project: Project, files: ClientFiles, *urls: str, senders: int = 2, retry: Retry | None = None, size: int = 0
+    ) -> None:
+        self.project, self.files, self.retry, self.size = project, files, retry or Retry(), size
         self.accepted: list[str] = []
         self.failed: list[str] = []
         self.slowest = 0.0
@@ -82,7 +85,7 @@ class Load:
                 count += 1
                 began = time.monotonic()
                 try:
-                    self.accepted.append(broker.submit(f"{name}/{count}").message_id)
+                    self.accepted.append(broker.submit(f"{name}/{count}".ljust(self.size, ".")).message_id)
                 except ClientError as error:
                     self.failed.append(f"{url}: {error}")
                 self.slowest = max(self.slowest, time.monotonic() - began)

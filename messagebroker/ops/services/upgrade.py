@@ -72,24 +72,51 @@ class Upgrade:
         self._releases.tidy()
         self._tell(f"{new} is in use; `messagebroker services rollback` goes back to {old}")
 
-    def rollback(self) -> None:
+    def rollback(self, backup: str | None = None) -> None:
         """To the release before.
 
+        Args:
+            backup: of the database as that release knew it: what was stored since is lost (the restore keeps a copy).
+
         Raises:
-            Refused: there is none, or the database's schema is newer than it; nothing was changed.
+            Refused: there is none, or the database's schema is newer than it and there is no backup; nothing was changed.
+            Unavailable: it failed and going on is up to the operator; the message says how.
         """
         old, previous = self._releases.in_use(), self._releases.previous()
         if previous is None:
             raise Refused(f"no release before {old} is kept here")
         unknown = self._schema(previous).unknown
-        if unknown:
+        if unknown and backup is None:
             raise Refused(
                 f"{previous} does not know {', '.join(unknown)}, which the database has since the upgrade. To go back all the"
-                " same, and lose what was stored since: `messagebroker services stop`, `messagebroker backup restore` with the"
-                " backup that the upgrade made, then this again"
+                " same, and lose what was stored since: `messagebroker services rollback --restore BACKUP` with the backup that"
+                " the upgrade made (`messagebroker backup list`)"
             )
-        self._change(old, previous)
+        if backup is None:
+            self._change(old, previous)
+        else:
+            self._restore(old, previous, backup)
         self._tell(f"{previous} is in use again")
+
+    def _restore(self, old: str, previous: str, backup: str) -> None:
+        """By the release before, as its program alone brings the database back without migrating it."""
+        before = self._schema(old)
+        try:
+            self._stop_those_with_database()
+            self._must(previous, ["backup", "restore", "--database-only", "--yes", backup])
+        except BrokerError as error:
+            if self._schema_is(old, before):
+                self._go_back(old, previous)
+                raise Refused(f"the backup was not restored and {old} runs again: {error}") from error
+            raise Unavailable(f"the database may be incomplete: {error}. Correct the cause and say this again") from error
+        self._tell(f"the database is as {backup} holds it")
+        try:
+            self._take_up(old, previous)
+        except BrokerError as error:
+            then = "`messagebroker services start`" if self._releases.in_use() == previous else "say this again"
+            raise Unavailable(
+                f"the database is as {backup} holds it, but then: {error}. Correct the cause and {then}"
+            ) from error
 
     def _schema(self, release: str) -> Schema:
         answer = self._releases.ask(release, ["db", "status", "--json"], seconds=ASK_SECONDS)
@@ -137,9 +164,7 @@ class Upgrade:
         self._tell(f"the database gets {', '.join(schema.missing)}: roles that use it stop, proxies go on accepting")
         before = self._releases.previous()
         try:
-            for role in stop_order(WITH_DATABASE):
-                self._manager.stop(role, seconds=PLAN_OF[role].stop_seconds)
-                self._tell(f"{role} stopped")
+            self._stop_those_with_database()
             backup = self._backup(old)
         except BrokerError as error:
             self._go_back(old, before)
@@ -147,11 +172,11 @@ class Upgrade:
         try:
             self._must(new, ["db", "upgrade"])
         except BrokerError as error:
-            if not self._is_untouched(new, schema):
+            if not self._schema_is(new, schema):
                 raise Unavailable(
                     f"{new} may have changed a part of the database and failed: {error}. Keep the roles stopped; then either"
-                    f" correct the cause and upgrade again, or `messagebroker backup restore {backup}` and `messagebroker"
-                    " services start`"
+                    f" correct the cause and upgrade again, or `messagebroker backup restore --database-only {backup}` and"
+                    " `messagebroker services start`"
                 ) from error
             self._go_back(old, before)
             raise Refused(f"{new} could not change the database, which is as it was, and {old} runs again: {error}") from error
@@ -162,10 +187,15 @@ class Upgrade:
             raise Unavailable(
                 f"{new} changed the database, but then: {error}. {old} does not know the new schema, so nothing goes back"
                 " by itself. Correct the cause and `messagebroker services start`; or, losing what was stored since:"
-                f" `messagebroker services stop`, `messagebroker backup restore {backup}`, `messagebroker services rollback`"
+                f" `messagebroker services rollback --restore {backup}`"
             ) from error
 
-    def _is_untouched(self, release: str, before: Schema) -> bool:
+    def _stop_those_with_database(self) -> None:
+        for role in stop_order(WITH_DATABASE):
+            self._manager.stop(role, seconds=PLAN_OF[role].stop_seconds)
+            self._tell(f"{role} stopped")
+
+    def _schema_is(self, release: str, before: Schema) -> bool:
         try:
             return self._schema(release) == before
         except BrokerError:  # nobody knows

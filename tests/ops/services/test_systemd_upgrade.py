@@ -16,6 +16,11 @@ pytestmark = [pytest.mark.tier("systemd"), pytest.mark.timeout(400)]
 
 SOURCES = "/usr/local/src"
 RELEASES = "/opt/messagebroker"
+MIGRATION = "900_colour"
+ADDS_A_COLUMN = """
+def migrate(migrator, database, fake=False, **words):
+    migrator.sql("ALTER TABLE {table} ADD COLUMN colour VARCHAR(10) NULL")
+"""
 LOAD = f"""
 import json, pathlib, time
 from messagebroker.client import ClientError, MessageBroker
@@ -35,7 +40,7 @@ pathlib.Path("/root/load.json").write_text(json.dumps({{"accepted": accepted, "f
 
 @pytest.fixture(scope="module")
 def machine(systemd_machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """With the first release running, and two sources: this tree, and one that cannot take messages."""
+    """With the first release running, and the sources of others."""
     for name, folder in sources(tmp_path_factory.mktemp("sources")).items():
         systemd_machine.copy(folder, f"{SOURCES}/{name}")
     systemd_machine.give_package_index()
@@ -46,7 +51,8 @@ def machine(systemd_machine: Machine, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def sources(folder: Path) -> dict[str, Path]:
-    found = {name: folder / name for name in ("good", "broken")}
+    """This tree; one that cannot take messages; one with a migration that fails; one with a migration that works."""
+    found = {name: folder / name for name in ("good", "broken", "stuck", "newer")}
     for path in found.values():
         path.mkdir()
         for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock", "requirements-build.lock"):
@@ -57,6 +63,9 @@ def sources(folder: Path) -> dict[str, Path]:
     mark = "        environ = request.env\n"
     assert mark in text
     submit.write_text(text.replace(mark, '        raise RuntimeError("this release is broken")\n', 1), encoding="utf-8")
+    for name, table in {"stuck": "no_such_table", "newer": "messages"}.items():
+        migration = found[name] / "messagebroker" / "db" / "migrations" / f"{MIGRATION}.py"
+        migration.write_text(ADDS_A_COLUMN.format(table=table), encoding="utf-8")
     return found
 
 
@@ -118,3 +127,33 @@ def test_a_source_that_is_none_is_refused_before_anything_is_made(machine: Machi
     refused = machine.run("messagebroker", "services", "upgrade", "/root", check=False)
     assert "/root has no pyproject.toml" in refused.stderr
     assert machine.shell(f"ls {RELEASES}/releases") == before
+
+
+def test_a_migration_that_fails_leaves_the_database_and_the_release_as_they_were(machine: Machine) -> None:
+    before = in_use(machine)
+    with load(machine) as seen:
+        refused = machine.run("messagebroker", "services", "upgrade", folder=f"{SOURCES}/stuck", seconds=400, check=False)
+    assert refused.returncode == 1, refused.stdout
+    assert "backed up to" in refused.stdout
+    assert "could not change the database, which is as it was" in refused.stderr
+    assert seen["failed"] == []
+    assert in_use(machine) == before
+    assert runs(machine, "worker") == Path(before).name
+    assert json.loads(machine.broker("db", "status", "--json").stdout)["unknown"] == []
+
+
+def test_an_upgrade_with_a_migration_fails_no_submit_and_its_backup_leads_back(machine: Machine) -> None:
+    """Proxies go on accepting while the roles that use the database stand still; then the way back that the refusal names."""
+    before = in_use(machine)
+    with load(machine) as seen:
+        said = machine.run("messagebroker", "services", "upgrade", folder=f"{SOURCES}/newer", seconds=400).stdout
+    assert seen["failed"] == []
+    assert machine.shell("mariadb -N message_system -e \"SHOW COLUMNS FROM messages LIKE 'colour'\"")
+    refused = machine.broker("services", "rollback", check=False)
+    assert refused.returncode == 1
+    assert f"does not know {MIGRATION}" in refused.stderr
+    backup = said.split("backed up to ")[1].splitlines()[0]
+    machine.broker("services", "rollback", "--yes", "--restore", backup, seconds=200)
+    assert not machine.shell("mariadb -N message_system -e \"SHOW COLUMNS FROM messages LIKE 'colour'\"")
+    assert in_use(machine) == before
+    assert json.loads(machine.broker("smoke", "--json").stdout)["ok"]

@@ -87,7 +87,7 @@ def test_a_half_done_migration_is_left_to_people_with_the_backup_named(monkeypat
         return ask(release, words, seconds=seconds)
 
     monkeypatch.setattr(releases, "ask", half)
-    with pytest.raises(Unavailable, match=r"may have changed a part of the database .*backup restore /backups/one.zip"):
+    with pytest.raises(Unavailable, match=r"may have changed a part of the database .*backup restore --database-only /backups/one.zip"):
         upgrade.upgrade()
     assert "main" not in manager.running, "no role meets a schema that nobody knows"
 
@@ -95,7 +95,7 @@ def test_a_half_done_migration_is_left_to_people_with_the_backup_named(monkeypat
 def test_after_a_migration_nothing_goes_back_by_itself() -> None:
     _, releases, upgrade = home(brings=("002",))
     releases.fails = {"new smoke"}
-    with pytest.raises(Unavailable, match=r"losing what was stored since.*backup restore /backups/one.zip"):
+    with pytest.raises(Unavailable, match=r"losing what was stored since.*rollback --restore /backups/one.zip"):
         upgrade.upgrade()
     assert (releases.current, releases.kept) == ("new", "old")
 
@@ -121,6 +121,37 @@ def test_rollback_refuses_a_schema_that_the_release_before_does_not_know() -> No
     with pytest.raises(Refused, match="old does not know 002"):
         upgrade.rollback()
     assert releases.current == "new"
+
+
+def test_rollback_with_a_backup_has_the_release_before_restore_it() -> None:
+    manager, releases, upgrade = home(brings=("002",))
+    upgrade.upgrade()
+    manager.calls.clear()
+    releases.did.clear()
+    upgrade.rollback("one.zip")
+    assert manager.calls == ["stop worker", "stop scheduler", "stop main"]
+    assert releases.did[:2] == ["old: backup restore --database-only --yes one.zip", "settle old"]
+    assert set(releases.runs.values()) == {"old"}
+    assert (releases.current, releases.kept, releases.database) == ("old", "new", ["001"])
+
+
+def test_a_backup_that_was_refused_leaves_the_new_release_running() -> None:
+    _, releases, upgrade = home(brings=("002",))
+    upgrade.upgrade()
+    releases.fails = {"old backup restore --database-only --yes one.zip"}
+    with pytest.raises(Refused, match="was not restored and new runs again"):
+        upgrade.rollback("one.zip")
+    assert (releases.current, releases.kept, releases.database) == ("new", "old", ["001", "002"])
+    assert set(releases.runs.values()) == {"new"}
+
+
+@pytest.mark.parametrize(("failure", "then"), [("main old", "messagebroker services start"), ("settle old", "say this again")])
+def test_after_the_restore_nothing_goes_forward_by_itself(failure: str, then: str) -> None:
+    _, releases, upgrade = home(brings=("002",))
+    upgrade.upgrade()
+    releases.fails = {failure}
+    with pytest.raises(Unavailable, match=rf"is as one.zip holds it, but then: .*{then}"):
+        upgrade.rollback("one.zip")
 
 
 def test_an_older_release_is_refused() -> None:
