@@ -23,7 +23,7 @@ def project(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     own = Images(name, {**images.variables, "MESSAGEBROKER_IMAGE": name})
     with Project("services", own, tmp_path_factory.mktemp("services"), proxies=2) as made:
         yield made.up("--scale", "proxy=2")
-    for tag in (name, *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken"))):
+    for tag in (name, *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken", "newer"))):
         docker("image", "rm", "--force", tag, check=False)
 
 
@@ -146,5 +146,29 @@ def test_a_release_that_cannot_take_messages_is_gone_back_from(project: Project)
     assert refused.returncode == 1, refused.stdout
     assert "the smoke test failed" in refused.stderr
     assert "runs again, nothing is lost" in refused.stderr
+    assert {image_of(project, name) for name in states(project)} == {before}
+    assert json.loads(project.run("main", "messagebroker", "smoke", "--json"))["ok"]
+
+
+def test_a_release_with_a_migration_comes_and_goes(project: Project) -> None:
+    """Under load forward; back with the backup that the upgrade made."""
+    before = image_of(project, "proxy-1")
+    migration = (
+        "def migrate(migrator, database, fake=False, **words):",
+        "    migrator.sql('ALTER TABLE messages ADD COLUMN colour VARCHAR(10) NULL')",
+    )
+    place = "/opt/messagebroker/lib/python3.11/site-packages/messagebroker/db/migrations/900_colour.py"
+    newer = other_image(project, "newer", "USER 0", f"COPY <<EOF {place}", *migration, "EOF", "USER 10001:10001")
+    sender = project.client("migrating")
+    with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
+        said = done(project, "upgrade", newer)
+    assert load.failed == []
+    load.require_stored()
+    assert project.sql("SHOW COLUMNS FROM messages LIKE 'colour'")
+    refused = services(project, "rollback")
+    assert "does not know 900_colour" in refused.stderr, refused.stdout
+    backup = said.split("backed up to ")[1].splitlines()[0]
+    done(project, "rollback", "--yes", "--restore", backup)
+    assert not project.sql("SHOW COLUMNS FROM messages LIKE 'colour'")
     assert {image_of(project, name) for name in states(project)} == {before}
     assert json.loads(project.run("main", "messagebroker", "smoke", "--json"))["ok"]

@@ -87,7 +87,9 @@ def test_a_half_done_migration_is_left_to_people_with_the_backup_named(monkeypat
         return ask(release, words, seconds=seconds)
 
     monkeypatch.setattr(releases, "ask", half)
-    with pytest.raises(Unavailable, match=r"may have changed a part of the database .*backup restore --database-only /backups/one.zip"):
+    with pytest.raises(
+        Unavailable, match=r"may have changed a part of the database .*backup restore --database-only /backups/one.zip"
+    ):
         upgrade.upgrade()
     assert "main" not in manager.running, "no role meets a schema that nobody knows"
 
