@@ -23,7 +23,10 @@ def project(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     own = Images(name, {**images.variables, "MESSAGEBROKER_IMAGE": name})
     with Project("services", own, tmp_path_factory.mktemp("services"), proxies=2) as made:
         yield made.up("--scale", "proxy=2")
-    for tag in (name, *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken", "newer"))):
+    for tag in (
+        name,
+        *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken", "newer")),
+    ):
         docker("image", "rm", "--force", tag, check=False)
 
 
@@ -153,12 +156,13 @@ def test_a_release_that_cannot_take_messages_is_gone_back_from(project: Project)
 def test_a_release_with_a_migration_comes_and_goes(project: Project) -> None:
     """Under load forward; back with the backup that the upgrade made."""
     before = image_of(project, "proxy-1")
+    place = "/opt/messagebroker/lib/python3.11/site-packages/messagebroker/db/migrations/900_colour.py"
     migration = (
         "def migrate(migrator, database, fake=False, **words):",
-        "    migrator.sql('ALTER TABLE messages ADD COLUMN colour VARCHAR(10) NULL')",
+        '    migrator.sql("ALTER TABLE messages ADD COLUMN colour VARCHAR(10) NULL")',
     )
-    place = "/opt/messagebroker/lib/python3.11/site-packages/messagebroker/db/migrations/900_colour.py"
-    newer = other_image(project, "newer", "USER 0", f"COPY <<EOF {place}", *migration, "EOF", "USER 10001:10001")
+    wrote = " ".join(f"'{line}'" for line in migration)
+    newer = other_image(project, "newer", "USER 0", f"RUN printf '%s\\n' {wrote} > {place}", "USER 10001:10001")
     sender = project.client("migrating")
     with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
         said = done(project, "upgrade", newer)
