@@ -18,12 +18,12 @@ from messagebroker.actors.poller import Poller
 from messagebroker.actors.queue_worker import QueueWorker, stop_together
 from messagebroker.actors.status_page import StatusPage
 from messagebroker.actors.waits import WAITS
-from messagebroker.actors.worker_checks import database_answers, observe_queues, redis_answers
+from messagebroker.actors.worker_checks import database_answers, observe_queues
 from messagebroker.db.connection import open_database
 from messagebroker.ops import metrics
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.queues import guard_legacy_key
-from messagebroker.ops.redis_client import connect
+from messagebroker.ops.redis_client import connect, redis_answers
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 

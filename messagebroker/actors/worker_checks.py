@@ -11,7 +11,6 @@ from messagebroker.db.models import Message
 from messagebroker.errors import BrokerError
 from messagebroker.ops import metrics
 from messagebroker.ops.queues import depths
-from messagebroker.ops.redis_client import unavailable
 
 _log = structlog.get_logger("messagebroker.worker")
 
@@ -23,15 +22,6 @@ def database_answers() -> str | None:
             Message.select(Message.id).limit(1).execute()
     except (BrokerError, pw.PeeweeException) as error:
         return str(error)
-    return None
-
-
-def redis_answers(client: redis.Redis) -> str | None:
-    """None, or why not."""
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        return str(unavailable(client, error))
     return None
 
 

@@ -17,12 +17,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from pydantic import SecretStr
 
 from messagebroker.actors.status_page import StatusPage
-from messagebroker.actors.worker_checks import database_answers, observe_queues, redis_answers
+from messagebroker.actors.worker_checks import database_answers, observe_queues
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import interpreter, metrics
-from messagebroker.ops.redis_client import connect
+from messagebroker.ops.redis_client import connect, redis_answers
 from messagebroker.ops.supervisor import Child, Supervisor
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings

@@ -9,7 +9,7 @@ import peewee as pw
 from messagebroker.db.connection import connected, database, open_database
 from messagebroker.db.models import FRESH, Heartbeat
 from messagebroker.errors import BrokerError
-from messagebroker.ops import clock
+from messagebroker.ops import clock, redis_client
 from messagebroker.settings import Settings
 
 SECONDS = 3.0
@@ -28,7 +28,11 @@ def check(settings: Settings, name: str, pid: int | None) -> tuple[bool, str]:
             alive = Heartbeat.select().where(fresh).exists()
     except (BrokerError, pw.PeeweeException) as error:
         return False, f"{name}: the database does not answer: {error}"
-    return alive, f"{name}: {'a' if alive else 'no'} heartbeat from {host} in the last {FRESH.seconds} s"
+    if not alive:
+        return False, f"{name}: no heartbeat from {host} in the last {FRESH.seconds} s"
+    with redis_client.connect(settings, read_timeout=SECONDS) as client:
+        missing = redis_client.redis_answers(client)
+    return missing is None, f"{name}: {missing or f'a heartbeat from {host} in the last {FRESH.seconds} s'}"
 
 
 def _open(settings: Settings) -> None:

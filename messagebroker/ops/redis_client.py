@@ -46,6 +46,15 @@ def unavailable(client: redis.Redis, error: redis.RedisError, outcome: str = "")
     )
 
 
+def redis_answers(client: redis.Redis) -> str | None:
+    """None, or why not."""
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        return str(unavailable(client, error))
+    return None
+
+
 def _place(client: redis.Redis) -> str:
     given = client.connection_pool.connection_kwargs
     return str(given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}")

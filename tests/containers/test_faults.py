@@ -67,8 +67,8 @@ def test_while_redis_is_paused_nothing_is_acknowledged_and_after_it_all_is_well(
         try:
             time.sleep(1.5)  # what was under way when it stopped
             acknowledged = len(load.accepted)
-            until(lambda: system.says("proxy", "redis"), 60, lambda: system.health("proxy"))
-            until(lambda: system.says("worker", "redis"), 60, lambda: system.health("worker"))
+            for role in ("proxy", "worker", "scheduler"):
+                until(lambda role=role: system.says(role, "redis"), 60, lambda role=role: system.health(role))
             assert len(load.accepted) == acknowledged
         finally:
             docker("unpause", redis)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
-from support.containers import DOCKER, ROLES, Project, until
+from support.containers import ROLES, Project, until
 from support.images import Images, docker
 from support.load import Load
 
@@ -30,28 +29,9 @@ def project(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         docker("image", "rm", "--force", tag, check=False)
 
 
-def services(project: Project, *words: str, seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
-    """The command as an operator calls it beside the Compose file."""
-    return subprocess.run(
-        [sys.executable, "-m", "messagebroker", "services", *words],
-        cwd=DOCKER,
-        env={name: value for name, value in project.environment.items() if name != "DATA_DIR"},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=seconds,
-    )
-
-
-def done(project: Project, *words: str) -> str:
-    answer = services(project, *words)
-    assert answer.returncode == 0, f"{words}: {answer.stdout}{answer.stderr}"
-    return answer.stdout
-
-
 def states(project: Project) -> dict[str, dict[str, object]]:
     """By container, without the project's name."""
-    said = json.loads(services(project, "status", "--json").stdout)
+    said = json.loads(project.services("status", "--json").stdout)
     assert said["home"] == "Docker Compose"
     return {str(state["unit"]).removeprefix(f"{project.name}-"): state for state in said["services"]}
 
@@ -67,14 +47,14 @@ def test_status_shows_every_container(project: Project) -> None:
         shown = (state["state"], state["start_type"], state["restarts"], state["detail"])
         assert shown == ("running", "automatic", 0, "ready"), name
         assert state["since"]
-    assert services(project, "status").returncode == 0
+    assert project.services("status").returncode == 0
 
 
 def test_stop_and_start_keep_order_and_instances(project: Project) -> None:
-    refused = services(project, "stop", "main")
+    refused = project.services("stop", "main")
     assert refused.returncode == 1
     assert "proxy and portal need main and still run" in refused.stderr
-    assert done(project, "stop", "main", "--with-dependencies").splitlines() == [
+    assert project.done("stop", "main", "--with-dependencies").splitlines() == [
         "portal stopped",
         "proxy stopped",
         "main stopped",
@@ -86,10 +66,10 @@ def test_stop_and_start_keep_order_and_instances(project: Project) -> None:
         "proxy-2",
         "portal-1",
     }
-    assert services(project, "status", "main").returncode == 1
-    refused = services(project, "start", "proxy")
+    assert project.services("status", "main").returncode == 1
+    refused = project.services("start", "proxy")
     assert "proxy needs main, which does not run" in refused.stderr
-    assert done(project, "start").splitlines() == [
+    assert project.done("start").splitlines() == [
         f"{name} started, ready" for name in ("main", "proxy", "scheduler", "worker", "portal")
     ]
     assert all(state["detail"] == "ready" for state in states(project).values())
@@ -100,15 +80,6 @@ def test_a_fallen_role_is_shown_with_its_restarts(project: Project) -> None:
     subprocess.run(["kill", "-KILL", str(pid)], check=True)
     until(lambda: states(project)["scheduler-1"]["restarts"] == 1, 30)
     until(lambda: states(project)["scheduler-1"]["detail"] == "ready", 60)
-
-
-def test_a_rolling_restart_under_load_fails_no_submit(project: Project) -> None:
-    sender = project.client("rolling")
-    with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
-        said = done(project, "restart").splitlines()
-    assert said == [f"{name} restarted, ready" for name in ("main", "proxy", "scheduler", "worker", "portal")]
-    assert load.failed == []
-    load.require_stored()
 
 
 def other_image(project: Project, word: str, *commands: str) -> str:
@@ -123,14 +94,14 @@ def test_an_upgrade_under_load_fails_no_submit_and_goes_back_on_request(project:
     before = image_of(project, "proxy-1")
     sender = project.client("upgrading")
     with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
-        said = done(project, "upgrade", other_image(project, "other"))
+        said = project.done("upgrade", other_image(project, "other"))
     assert "a message went all the way" in said
     assert load.failed == []
     load.require_stored()
     after = {image_of(project, name) for name in states(project)}
     assert len(after) == 1
     assert after != {before}
-    done(project, "rollback")
+    project.done("rollback")
     assert {image_of(project, name) for name in states(project)} == {before}
 
 
@@ -145,7 +116,7 @@ def test_a_release_that_cannot_take_messages_is_gone_back_from(project: Project)
         f" && grep -q broken {place} && python3 -m compileall -q -f --invalidation-mode unchecked-hash {place}",
         "USER 10001:10001",
     )
-    refused = services(project, "upgrade", broken)
+    refused = project.services("upgrade", broken)
     assert refused.returncode == 1, refused.stdout
     assert "the smoke test failed" in refused.stderr
     assert "runs again, nothing is lost" in refused.stderr
@@ -165,14 +136,14 @@ def test_a_release_with_a_migration_comes_and_goes(project: Project) -> None:
     newer = other_image(project, "newer", "USER 0", f"RUN printf '%s\\n' {wrote} > {place}", "USER 10001:10001")
     sender = project.client("migrating")
     with Load(project, sender, project.url("proxy", 1), project.url("proxy", 2), senders=1) as load:
-        said = done(project, "upgrade", newer)
+        said = project.done("upgrade", newer)
     assert load.failed == []
     load.require_stored()
     assert project.sql("SHOW COLUMNS FROM messages LIKE 'colour'")
-    refused = services(project, "rollback")
+    refused = project.services("rollback")
     assert "does not know 900_colour" in refused.stderr, refused.stdout
     backup = said.split("backed up to ")[1].splitlines()[0]
-    done(project, "rollback", "--yes", "--restore", backup)
+    project.done("rollback", "--yes", "--restore", backup)
     assert not project.sql("SHOW COLUMNS FROM messages LIKE 'colour'")
     assert {image_of(project, name) for name in states(project)} == {before}
     assert json.loads(project.run("main", "messagebroker", "smoke", "--json"))["ok"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import peewee as pw
 import pytest
+from pydantic import SecretStr
 from support.servers import free_port
 
 from messagebroker.db.connection import connected
@@ -136,7 +137,13 @@ def test_a_server_that_never_answers_is_given_up(settings: Settings, monkeypatch
 # the scheduler
 
 
-def test_a_scheduler_is_healthy_while_it_beats(settings: Settings, database: pw.Database) -> None:
+@pytest.fixture
+def connected_to_redis(settings: Settings, redis_url: str) -> Settings:
+    return settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+
+
+def test_a_scheduler_is_healthy_while_it_beats(connected_to_redis: Settings, database: pw.Database) -> None:
+    settings = connected_to_redis
     assert not health.check(settings, "scheduler").ready
     heart = Heart("scheduler")
     heart.start()
@@ -147,19 +154,30 @@ def test_a_scheduler_is_healthy_while_it_beats(settings: Settings, database: pw.
     assert not health.check(settings, "scheduler").ready
 
 
+def test_a_scheduler_without_redis_is_not_ready(settings: Settings, database: pw.Database) -> None:
+    heart = Heart("scheduler")
+    heart.start()
+    found = health.check(
+        settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{free_port()}/0")}), "scheduler"
+    )
+    heart.stop()
+    assert not found.ready
+    assert found.said.startswith("scheduler: Redis at 127.0.0.1:")
+
+
 @pytest.mark.parametrize(
     ("host", "seconds", "ready"),
     [(socket.gethostname(), 14, True), (socket.gethostname(), 16, False), ("another machine", 1, False)],
 )
 def test_only_a_fresh_row_of_this_machine_counts(
-    settings: Settings, database: pw.Database, host: str, seconds: int, ready: bool
+    connected_to_redis: Settings, database: pw.Database, host: str, seconds: int, ready: bool
 ) -> None:
     now = clock.now()
     with connected():
         Heartbeat.insert(
             instance="x", role="scheduler", host=host, pid=1, started_at=now, seen_at=now - timedelta(seconds=seconds)
         ).execute()
-    assert health.check(settings, "scheduler").ready == ready
+    assert health.check(connected_to_redis, "scheduler").ready == ready
 
 
 def test_a_database_that_is_away_is_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

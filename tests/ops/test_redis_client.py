@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from messagebroker.actors.worker_checks import redis_answers
-from messagebroker.ops.redis_client import connect, unavailable
+from messagebroker.ops.redis_client import connect, redis_answers, unavailable
 from messagebroker.settings import load
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,6 +126,24 @@ class Project:
     def run(self, service: str, *words: str, seconds: float = 60.0) -> str:
         """A command inside a service's first container; it must succeed."""
         return docker("exec", self.container(service), *words, seconds=seconds)
+
+    def services(self, *words: str, seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
+        """`messagebroker services …` as an operator calls it beside the Compose file, whatever comes of it."""
+        return subprocess.run(
+            [sys.executable, "-m", "messagebroker", "services", *words],
+            cwd=DOCKER,
+            env={name: value for name, value in self.environment.items() if name != "DATA_DIR"},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=seconds,
+        )
+
+    def done(self, *words: str) -> str:
+        """What `services` printed; it must succeed."""
+        answer = self.services(*words)
+        assert answer.returncode == 0, f"{words}: {answer.stdout}{answer.stderr}"
+        return answer.stdout
 
     def sql(self, statement: str) -> list[list[str]]:
         """Rows of the database, asked by root inside its container."""
