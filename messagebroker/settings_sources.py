@@ -23,6 +23,8 @@ def merged(environ: Mapping[str, str], names: Collection[str], default_data_dir:
         given = {name: layer[name] for name in names if name in layer}
         given |= _from_files(layer, names, errors)
         values |= given
+    if values.get("DATA_DIR") == "":  # would be the current folder, of all places
+        del values["DATA_DIR"]
     return values
 
 

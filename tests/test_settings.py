@@ -39,6 +39,10 @@ def test_defaults_need_nothing() -> None:
     )
 
 
+def test_an_empty_data_dir_is_not_the_current_folder() -> None:
+    assert load({"DATA_DIR": ""}).data_dir == load({}).data_dir != Path()
+
+
 def test_the_variables_of_the_deployment_guide_are_honoured() -> None:
     settings = load({
         "DATABASE_URL": "mysql+pymysql://systemuser:pw@localhost:3306/message_system",
