@@ -41,7 +41,7 @@ SERVERS = ("mysql", "redis")
 SECRET_VARIABLES = ("DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET")
 """Settings that are in no file which every role can read."""
 
-SECRET_FILES = ("ca", "secrets/encryption.key", "secrets/sender.key", "secrets/recovery.pub")
+SECRET_FILES = ("ca", "secrets/encryption.key", "secrets/sender.key", "secrets/main.secret", "secrets/recovery.pub")
 """What main's home holds beside settings and certificates, as it is called there."""
 
 RESTART_SECONDS = (5, 30, 60)

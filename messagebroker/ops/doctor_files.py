@@ -22,6 +22,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     files: tuple[tuple[str, Path, Callable[[], object]], ...] = (
         ("private master keys", settings.path(settings.encryption_key_path), lambda: keyring.KeyRing.load(settings)),
         ("sender key", settings.path(settings.sender_key_path), lambda: keyring.sender_key(settings)),
+        ("main's secret", settings.path(settings.main_secret_path), lambda: keyring.derived_key(settings, "doctor")),
         ("public recovery key", settings.path(settings.recovery_key_path), lambda: recovery.public_key(settings)),
     )
     for name, path, read in files:

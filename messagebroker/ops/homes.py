@@ -39,6 +39,7 @@ _ROLE_HEAD = "# Written by `messagebroker setup` from main's; change secrets the
 _FIELDS = {
     "secrets/encryption.key": "encryption_key_path",
     "secrets/sender.key": "sender_key_path",
+    "secrets/main.secret": "main_secret_path",
     "secrets/recovery.pub": "recovery_key_path",
     "ca": "ca_dir",
 }

@@ -17,6 +17,7 @@ from messagebroker.settings import Settings
 
 MASTER_KEYS = "secrets/encryption.key"
 SENDER_KEY = "secrets/sender.key"
+MAIN_SECRET = "secrets/main.secret"  # noqa: S105 - a path
 RECOVERY_KEY = "secrets/recovery.pub"
 ENV_FILE = "config/.env"
 SETTINGS = "config/settings.env"
@@ -72,6 +73,7 @@ def _all_paths(settings: Settings) -> Iterator[tuple[str, Path]]:
 def _fixed_paths(settings: Settings) -> Iterator[tuple[str, Path]]:
     yield MASTER_KEYS, settings.path(settings.encryption_key_path)
     yield SENDER_KEY, settings.path(settings.sender_key_path)
+    yield MAIN_SECRET, settings.path(settings.main_secret_path)
     yield RECOVERY_KEY, settings.path(settings.recovery_key_path)
     yield ENV_FILE, settings.path(Path(".env"))
 

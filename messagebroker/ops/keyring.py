@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from messagebroker.errors import ConfigurationError, NotFound, Refused
 from messagebroker.ops import clock
@@ -123,19 +124,29 @@ def sender_key(settings: Settings) -> bytes:
     return read_secret(settings.path(settings.sender_key_path)).strip()
 
 
+def derived_key(settings: Settings, purpose: str) -> bytes:
+    """32 bytes of main's own, another for each purpose ("audit chain").
+
+    Raises:
+        ConfigurationError: the secret is missing or damaged.
+    """
+    secret = read_secret(settings.path(settings.main_secret_path)).strip()
+    return HKDF(hashes.SHA256(), 32, salt=None, info=f"messagebroker {purpose}".encode()).derive(secret)
+
+
 def sender_hash(key: bytes, sender: str) -> bytes:
     """What the sender column holds: 16 bytes that tell nothing without the key."""
     return hmac.digest(key, sender.encode(), "sha256")[:16]
 
 
 def first_secrets(settings: Settings) -> str | None:
-    """Makes whatever is missing: master key, sender key, token secret, recovery key.
+    """Makes whatever is missing: master key, sender key, main's secret, token secret, recovery key.
 
     Returns the private half of the recovery key when it was made now. It is stored nowhere: show it once.
     """
     if not settings.path(settings.encryption_key_path).exists():
         create_master_key(settings)
-    for path in (settings.path(settings.sender_key_path), jwt_key_path(settings)):
+    for path in (settings.path(settings.sender_key_path), settings.path(settings.main_secret_path), jwt_key_path(settings)):
         if not path.exists():
             write_secret(path, secrets.token_hex(32).encode() + b"\n")
     recovery = settings.path(settings.recovery_key_path)

@@ -21,6 +21,7 @@ HOLDERS = {
     "ca.key": ("main",),
     "encryption.key": ("main", "worker"),
     "sender.key": ("main", "proxy"),
+    "main.secret": ("main",),
     "main.key": ("main",),
     "proxy.key": ("main", "proxy"),
     "worker.key": ("main", "worker"),
@@ -47,7 +48,7 @@ def secrets(system: Project) -> dict[str, str]:
     home = f"{HOME}/main_server"
     lines = system.run("main", "cat", f"{home}/.env").splitlines()
     found = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines) if name in HOLDERS}
-    for path in system.run("main", "find", home, "-name", "*.key").split():
+    for path in system.run("main", "find", home, "(", "-name", "*.key", "-o", "-name", "*.secret", ")").split():
         found[path.rpartition("/")[2]] = _heart(system.run("main", "cat", path))
     assert HOLDERS.keys() <= found.keys()
     return {name: found[name] for name in HOLDERS}
@@ -73,7 +74,7 @@ def test_the_table_of_roles_says_the_same() -> None:
 
 
 def test_the_servers_hold_none_of_the_roles_secrets_and_not_each_others(system: Project, secrets: dict[str, str]) -> None:
-    keys = {name: value for name, value in secrets.items() if name.endswith(".key") or name == "JWT_SECRET"}
+    keys = {name: value for name, value in secrets.items() if name.endswith((".key", ".secret")) or name == "JWT_SECRET"}
     redis, mysql = readable(system, "redis"), readable(system, "mysql")
     assert [name for name, value in keys.items() if value in redis + mysql] == []
     assert password(secrets["REDIS_URL"]) not in redis + mysql  # Redis knows a hash
@@ -108,7 +109,9 @@ def hearts(secrets: dict[str, str]) -> Iterator[tuple[str, str]]:
 def test_private_files_are_for_their_owner_alone(system: Project) -> None:
     for role in ROLES:
         folder = f"{HOME}/{BY_NAME[role].folder}"
-        loose = system.run(role, "find", folder, "(", "-name", "*.key", "-o", "-name", ".env", ")", "-perm", "/077")
+        loose = system.run(
+            role, "find", folder, "(", "-name", "*.key", "-o", "-name", "*.secret", "-o", "-name", ".env", ")", "-perm", "/077"
+        )
         assert loose == "", role
 
 

@@ -9,7 +9,7 @@ from support.servers import SqlServer
 
 from messagebroker.db import schema
 from messagebroker.db.connection import connected, open_database
-from messagebroker.db.models import ALL
+from messagebroker.db.models import ALL, Client, User
 from messagebroker.errors import ConfigurationError
 from messagebroker.settings import load
 
@@ -54,6 +54,22 @@ def test_the_migrations_make_what_the_models_expect(database: pw.Database) -> No
         wanted = {(tuple(fields), unique) for fields, unique in _indexes(model)}
         there = {(tuple(index.columns), bool(index.unique)) for index in database.get_indexes(model._meta.table_name)}
         assert wanted <= there, model
+
+
+def test_what_the_first_version_stored_is_there_after_the_upgrade(database: pw.Database) -> None:
+    with connected():
+        database.drop_tables(ALL)
+        database.execute_sql("DELETE FROM migratehistory")
+        schema._router().run("001_initial")
+        now = "2030-01-01 00:00:00"
+        columns = "email, password_hash, role, must_change_password, created_at"
+        database.execute_sql(f"INSERT INTO users ({columns}) VALUES ('a@b.example', 'x', 'admin', 0, '{now}')")
+        database.execute_sql(f"INSERT INTO clients (name, default_topic, created_at) VALUES ('acme', 'messages', '{now}')")
+    assert schema.status().missing
+    schema.upgrade()
+    with connected():
+        assert User.get().totp_secret is None
+        assert Client.get().group is None
 
 
 def _indexes(model: type[pw.Model]) -> list[tuple[list[str], bool]]:

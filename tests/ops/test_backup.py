@@ -110,6 +110,7 @@ def test_no_secret_of_the_installation_is_readable_in_a_backup(on_sqlite: Instal
         "certs/acme.key",
         "secrets/encryption.key",
         "secrets/sender.key",
+        "secrets/main.secret",
         "secrets/jwt.key",
     ):
         secrets.append((tmp_path / name).read_bytes().strip()[30:90])

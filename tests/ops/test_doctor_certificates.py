@@ -120,17 +120,17 @@ def test_a_private_key_that_others_may_read(settings: Settings, tmp_path: Path, 
 
 def test_secrets(settings: Settings, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    assert [finding.level for finding in doctor_files.secrets(settings)] == ["ok", "ok", "ok", "warning"]
+    assert [finding.level for finding in doctor_files.secrets(settings)] == ["ok", "ok", "ok", "ok", "warning"]
     tmp_path.chmod(0o700)
     assert {finding.level for finding in doctor_files.secrets(settings)} == {"ok"}
     ring = tmp_path / "secrets" / "encryption.key"
     ring.chmod(0o644)
-    assert [finding.level for finding in doctor_files.secrets(settings)] == ["error", "ok", "ok"]
+    assert [finding.level for finding in doctor_files.secrets(settings)] == ["error", "ok", "ok", "ok"]
     ring.chmod(0o600)
     ring.write_text("[]", encoding="utf-8")
     (tmp_path / "secrets" / "recovery.pub").write_text("nonsense", encoding="utf-8")
     (tmp_path / "secrets" / "sender.key").unlink()
-    assert [finding.level for finding in doctor_files.secrets(settings)] == ["error", "error", "error"]
+    assert [finding.level for finding in doctor_files.secrets(settings)] == ["error", "error", "ok", "error"]
 
 
 def test_backups(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,7 @@ def test_first_secrets_makes_what_is_missing_and_shows_the_recovery_key_once(set
     secrets = [
         settings.path(settings.encryption_key_path),
         settings.path(settings.sender_key_path),
+        settings.path(settings.main_secret_path),
         keyring.jwt_key_path(settings),
     ]
     before = [path.read_bytes() for path in secrets]
@@ -136,3 +137,13 @@ def test_the_sender_hash_depends_on_sender_and_key(settings: Settings) -> None:
 def test_the_sender_hash_is_hmac_sha256() -> None:
     # RFC 4231, test case 2
     assert keyring.sender_hash(b"Jefe", "what do ya want for nothing?").hex() == "5bdcc146bf60754e6a042426089575c7"
+
+
+def test_every_purpose_has_a_key_of_its_own(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError):
+        keyring.derived_key(settings, "audit chain")
+    first_secrets(settings)
+    chain = keyring.derived_key(settings, "audit chain")
+    assert chain == keyring.derived_key(settings, "audit chain")
+    assert chain != keyring.derived_key(settings, "second factors")
+    assert len(chain) == 32
