@@ -8,20 +8,49 @@ from enum import StrEnum
 class Permission(StrEnum):
     """One thing that a person may be allowed to do."""
 
-    MESSAGES_LIST = "messages.list"  # everything but what is sealed
-    MESSAGES_OPEN = "messages.open"  # body, sender and metadata; leaves an audit row each time
+    MESSAGES_OWN = "messages.own"  # list and open what one's own clients sent, one's groups' clients, and one's groups' topics
+    MESSAGES_LIST = "messages.list"  # everybody's, but for what is sealed
+    MESSAGES_OPEN = "messages.open"  # everybody's body, sender and metadata; leaves an audit row each time
+    MESSAGES_CANCEL = "messages.cancel"  # scheduled ones
+    FAILURES_READ = "failures.read"  # what ingest set aside
+    FAILURES_RETRY = "failures.retry"
     QUEUES_READ = "queues.read"
+    CLIENTS_OWN = "clients.own"  # read one's own clients and one's groups'; new certificates for one's own
     CLIENTS_READ = "clients.read"
-    USERS_MANAGE = "users.manage"
+    CLIENTS_MANAGE = "clients.manage"  # register, change, disable
+    CERTIFICATES_READ = "certificates.read"
+    CERTIFICATES_MANAGE = "certificates.manage"  # issue, renew, revoke
+    USERS_READ = "users.read"
+    USERS_MANAGE = "users.manage"  # people who may do no more than oneself
+    GROUPS_MANAGE = "groups.manage"  # every group; a group's manager manages its members without it
+    SESSIONS_MANAGE = "sessions.manage"  # see and end other people's
+    ANNOUNCEMENTS_MANAGE = "announcements.manage"
     AUDIT_READ = "audit.read"
+    SETTINGS_READ = "settings.read"
+    STATUS_READ = "status.read"
 
 
 USER, USER_MANAGER, OPERATOR, ADMIN = "user", "user_manager", "operator", "admin"
 
+_OWN = frozenset({Permission.MESSAGES_OWN, Permission.CLIENTS_OWN})
+
 PERMISSIONS: dict[str, frozenset[Permission]] = {
-    USER: frozenset({Permission.MESSAGES_LIST}),
-    USER_MANAGER: frozenset({Permission.USERS_MANAGE}),
-    OPERATOR: frozenset({Permission.MESSAGES_LIST, Permission.MESSAGES_OPEN, Permission.QUEUES_READ, Permission.CLIENTS_READ}),
+    USER: _OWN,
+    USER_MANAGER: _OWN | {Permission.USERS_READ, Permission.USERS_MANAGE, Permission.GROUPS_MANAGE, Permission.SESSIONS_MANAGE},
+    OPERATOR: _OWN
+    | {
+        Permission.MESSAGES_LIST,
+        Permission.MESSAGES_OPEN,
+        Permission.MESSAGES_CANCEL,
+        Permission.FAILURES_READ,
+        Permission.FAILURES_RETRY,
+        Permission.QUEUES_READ,
+        Permission.CLIENTS_READ,
+        Permission.CERTIFICATES_READ,
+        Permission.ANNOUNCEMENTS_MANAGE,
+        Permission.SETTINGS_READ,
+        Permission.STATUS_READ,
+    },
     ADMIN: frozenset(Permission),
 }
 """Role -> permissions."""
@@ -32,3 +61,8 @@ ROLES = tuple(PERMISSIONS)
 def allows(role: str, permission: Permission) -> bool:
     """False too for a role that nobody knows."""
     return permission in PERMISSIONS.get(role, frozenset())
+
+
+def covers(role: str, other: str) -> bool:
+    """Whether somebody in `role` may do all that `other` may: whom one may manage, and whom one may not become."""
+    return PERMISSIONS.get(other, frozenset(Permission)) <= PERMISSIONS.get(role, frozenset())

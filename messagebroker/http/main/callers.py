@@ -28,6 +28,7 @@ class Right:
     """Who may use one method of a resource."""
 
     permission: Permission | None = None  # a person with it
+    own: Permission | None = None  # or with this one, for what is theirs: the resource looks at whose it is
     signed_in: bool = False  # any person, even before they have changed a one-time password
     component: str | None = None  # a component of this name, by its certificate alone
     anonymous: bool = False  # anybody
@@ -41,6 +42,10 @@ class Caller:
     component: str | None = None
     address: str | None = None
     user_agent: str | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this person has it; a component has none."""
+        return self.person is not None and allows(self.person.role, permission)
 
     @property
     def actor(self) -> Actor:
@@ -113,7 +118,7 @@ def _hold_to(right: Right, caller: Caller) -> None:
         return
     if person.must_change_password:
         raise _forbidden("password-change-required", "change the one-time password first: POST /api/v1/auth/password")
-    if right.permission is None or not allows(person.role, right.permission):
+    if not any(allows(person.role, permission) for permission in (right.permission, right.own) if permission is not None):
         raise _forbidden("forbidden", f"the role {person.role} may not do this", permission=right.permission)
 
 
