@@ -77,7 +77,7 @@ lock:
 # the container image of all roles, as messagebroker:latest
 [group('docker')]
 image *arguments:
-    docker buildx build --load --file docker/Dockerfile --tag messagebroker:latest {{arguments}} .
+    docker buildx build --load --file docker/Dockerfile --build-arg REVISION="$(git rev-parse --short HEAD)" --tag messagebroker:latest {{arguments}} .
 
 # the whole system in containers: MySQL, Redis and every role; docker/.env.example explains what can be set
 [group('docker')]

@@ -18,14 +18,14 @@ HOME = "/var/lib/messagebroker"
 CLIENT = "demo"
 SERVERS = {"proxy": 8001, "main": 8000, "portal": 5000}
 FILES = {"cert": f"{CLIENT}.crt", "key": f"{CLIENT}.key", "ca": "ca.crt"}
+PROJECT = os.environ.get("TESTENV_PROJECT") or "messagebroker-testenv"
 DEFAULTS = {
-    "COMPOSE_PROJECT_NAME": "messagebroker-testenv",
     "ENVIRONMENT": "test",
     "MAIN_PORT": "",  # empty: any free port, so that several broker versions and projects do not meet
     "PROXY_PORTS": "",
     "PORTAL_PORT": "",
 }
-"""Whatever the environment sets wins, except for where the files are."""
+"""Whatever the environment sets wins, but for COMPOSE_…: `down` must never meet another project."""
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
             return 0
         tell(where(), as_json=words.json)
     except subprocess.CalledProcessError as error:
-        print(f"testenv: docker compose {error.cmd[2]} failed; what it said is above", file=sys.stderr)
+        print(f"testenv: docker compose {error.cmd[4]} failed; what it said is above", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
         print(f"testenv: {error.filename} is missing; install Docker with its compose plugin", file=sys.stderr)
@@ -54,9 +54,10 @@ def main() -> int:
 def compose(*words: str) -> str:
     """What `docker compose …` printed; its progress is seen as it happens."""
     files = os.pathsep.join(str(HERE / name) for name in ("compose.yaml", "compose.testenv.yaml"))
-    environment = {**DEFAULTS, **os.environ, "COMPOSE_FILE": files, "COMPOSE_ENV_FILES": os.devnull}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    environment = {**DEFAULTS, **ours, "COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_FILE": files}
     done = subprocess.run(
-        ["docker", "compose", *words],  # noqa: S607 - wherever Docker is installed
+        ["docker", "compose", "--env-file", os.devnull, *words],  # noqa: S607 - wherever Docker is installed
         check=True,
         env=environment,
         stdout=subprocess.PIPE,

@@ -23,6 +23,7 @@ $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 Assert-Server
+$Root = Get-FullPath $Root
 $Python = Get-ReleasePython $Root
 $Services = 'MessageBrokerMainServer', 'MessageBrokerProxy', 'MessageBrokerScheduler', 'MessageBrokerWorker', 'MessageBrokerPortal'
 $Failed = 0
@@ -94,7 +95,10 @@ foreach ($service in $Services) {
             ((Get-Sc 'qfailureflag' $service) -match 'TRUE|1')
     }
     Test-That "$service has a number of its own (sidtype)" { (Get-Sc 'qsidtype' $service) -match 'UNRESTRICTED' }
-    Test-That "$service gets time at shutdown" { (Get-Sc 'qpreshutdown' $service) -match '\d{5}' }
+    Test-That "$service gets time at shutdown" {
+        $wanted = if ($service -eq 'MessageBrokerWorker') { '70000' } else { '25000' }
+        (Get-Sc 'qpreshutdown' $service) -match $wanted
+    }
 }
 Test-That 'the worker waits for the scheduler and the local servers' {
     (Get-Service MessageBrokerWorker).ServicesDependedOn.Name -contains 'MessageBrokerScheduler'
@@ -118,8 +122,11 @@ Test-That 'nobody but administrators and main may read the CA key' {
     -not ($acl | Where-Object { $_ -notin @('S-1-5-18', 'S-1-5-32-544', $main) })
 }
 Test-That 'services write to the event log under their own name' {
+    $since = Get-Date
     Restart-Service MessageBrokerProxy -Force
-    $null -ne (Get-EventLog -LogName Application -Source 'MessageBrokerProxy' -Newest 1 -ErrorAction SilentlyContinue)
+    Wait-Until {
+        Get-EventLog -LogName Application -Source 'MessageBrokerProxy' -After $since -ErrorAction SilentlyContinue
+    } 30
 }
 Test-That 'a killed worker runs again by itself' {
     $service = Get-CimInstance Win32_Service -Filter "Name='MessageBrokerWorker'"
@@ -145,7 +152,14 @@ Test-That 'a role with wrong settings fails, says so in the event log, and runs 
     $told -and (Wait-Until { (Get-Service MessageBrokerProxy).Status -eq 'Running' } 120)
 }
 Test-That 'a second process cannot take a port that a service has' {
-    (Invoke-Broker @('run', 'proxy')).Code -ne 0
+    $env:DATA_DIR = Join-Path $Root 'proxy'
+    try {
+        $second = Invoke-Broker @('run', 'proxy')
+    } finally {
+        Remove-Item Env:DATA_DIR
+    }
+    if ($second.Said -notmatch 'is taken') { throw $second.Said }
+    $second.Code -ne 0
 }
 foreach ($name in 'Message Broker - Main Server', 'Message Broker - Proxy', 'Message Broker - Portal', 'Message Broker - Metrics',
     'Block MySQL External', 'Block Redis External') {
@@ -166,5 +180,5 @@ Test-That 'the services stop and start in order' {
     $stopped.Code -eq 0 -and $started.Code -eq 0
 }
 Test-That 'a message goes all the way' { (Invoke-Broker @('smoke')).Code -eq 0 }
-Write-Host "By hand: Ctrl-C in 'messagebroker run proxy' ends it at once and in order; Restart-Computer, then check.ps1 -AfterReboot."
+Write-Host "By hand: Ctrl-C in 'messagebroker run scheduler' ends it at once and in order; Restart-Computer, then check.ps1 -AfterReboot."
 exit [Math]::Min(1, $Failed)

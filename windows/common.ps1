@@ -39,11 +39,26 @@ function Find-Python([string]$Given) {
         "with 'Install Python for all users', or name one with -Python. Looked at: $($candidates -join ', ')")
 }
 
-# Below C:\ every user of the machine may write; nobody but administrators may before the services' rights are given.
-function New-ProtectedFolder([string]$Folder) {
-    if (Test-Path $Folder) { return }
-    New-Item -ItemType Directory -Path $Folder | Out-Null
-    Invoke-Program 'icacls.exe' @($Folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F')
+# PowerShell 5.1 hands "C:\Some Folder\" to programs with its last quote escaped, and .NET counts from another folder.
+function Get-FullPath([string]$Path) {
+    if (-not $Path) { return '' }
+    return $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path).TrimEnd('\')
+}
+
+# Below C:\ every user of the machine may write, and whoever made a folder may always change who else does: before anything is
+# put there it belongs to administrators, and nobody else may do anything. The services' rights are given later.
+function Protect-Folder([string]$Folder) {
+    if (-not (Test-Path $Folder)) { New-Item -ItemType Directory -Path $Folder | Out-Null }
+    Invoke-Program 'icacls.exe' @($Folder, '/setowner', '*S-1-5-32-544', '/Q')
+    Invoke-Program 'icacls.exe' @($Folder, '/reset', '/Q')
+    Invoke-Program 'icacls.exe' @($Folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F', '/Q')
+}
+
+function Test-Release([string]$Folder) {
+    $python = Join-Path $Folder 'Scripts\python.exe'
+    if (-not (Test-Path $python)) { return $false }
+    & $python -I -m messagebroker version | Out-Null
+    return ($LASTEXITCODE -eq 0)
 }
 
 function Get-ReleaseInUse([string]$Root) {
@@ -57,9 +72,13 @@ function Set-ReleaseInUse([string]$Root, [string]$Release) {
     [IO.File]::WriteAllText($note, "$Release`r`n")
 }
 
-function New-ReleaseName([string]$Source) {
+function Get-SourceVersion([string]$Source) {
     $line = Select-String -Path (Join-Path $Source 'pyproject.toml') -Pattern '^version\s*=\s*"([^"]+)"' | Select-Object -First 1
-    return '{0}-{1:yyyyMMddHHmmss}' -f $line.Matches[0].Groups[1].Value, [DateTime]::UtcNow
+    return $line.Matches[0].Groups[1].Value
+}
+
+function New-ReleaseName([string]$Source) {
+    return '{0}-{1:yyyyMMddHHmmss}' -f (Get-SourceVersion $Source), [DateTime]::UtcNow
 }
 
 function Get-ReleasePython([string]$Root) {

@@ -10,7 +10,6 @@
     .\windows\install.ps1 -Domain broker.example.org
 
 .EXAMPLE
-    $env:DATABASE_URL = 'mysql+pymysql://systemuser:PASSWORD@localhost:3306/message_system'
     .\windows\install.ps1 -Python 'C:\Program Files\Python311\python.exe' -Handover C:\Handover
 #>
 [CmdletBinding()]
@@ -27,14 +26,25 @@ $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 Assert-Server
+$Root = Get-FullPath $Root
+$Handover = Get-FullPath $Handover
 $Interpreter = Find-Python $Python
 $Source = Split-Path -Parent $PSScriptRoot
 $Release = Get-ReleaseInUse $Root
-if (-not $Release) { $Release = New-ReleaseName $Source }
+if ($Release -and -not $Release.StartsWith("$(Get-SourceVersion $Source)-")) {
+    throw "$Root runs release $Release, and this is another version: windows\upgrade.ps1 changes to it, with a backup and a way back."
+}
+if (-not $Release) {
+    Protect-Folder $Root
+    $Release = New-ReleaseName $Source
+}
 $Folder = Join-Path (Join-Path $Root 'releases') $Release
 
-New-ProtectedFolder $Root
-Invoke-Program $Interpreter @((Join-Path $Source 'bootstrap.py'), 'release', $Folder)
+# a release that works is left alone: services run from it
+if (-not (Test-Release $Folder)) {
+    Invoke-Program $Interpreter @((Join-Path $Source 'bootstrap.py'), 'release', $Folder)
+    Set-ReleaseInUse $Root $Release
+}
 
 $Words = @('-I', '-m', 'messagebroker', 'windows', 'install', '--root', $Root)
 if ($Domain) { $Words += @('--domain', $Domain) }
@@ -49,4 +59,3 @@ try {
 } finally {
     Remove-Item Env:SERVICE_ACCOUNT_PASSWORD -ErrorAction SilentlyContinue
 }
-Set-ReleaseInUse $Root $Release

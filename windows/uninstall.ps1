@@ -14,6 +14,7 @@ $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 Assert-Server
+$Root = Get-FullPath $Root
 $Python = Get-ReleasePython $Root
 if ($PSCmdlet.ShouldProcess($Root, 'Stop and remove the services and the program')) {
     Invoke-Program $Python @('-I', '-m', 'messagebroker', 'windows', 'uninstall', '--root', $Root, '--yes')

@@ -22,6 +22,7 @@ $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 Assert-Server
+$Root = Get-FullPath $Root
 $Python = Get-ReleasePython $Root
 $Words = @('-I', '-m', 'messagebroker', 'services')
 if ($Rollback) {

@@ -13,6 +13,7 @@ import typer
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops.homes import DEFAULT_ROOT
 from messagebroker.ops.old_names import OLD_NAMES, OldName, find
+from messagebroker.ops.services import choosing
 
 RAW = {"allow_interspersed_args": False, "ignore_unknown_options": True, "allow_extra_args": True}
 """Everything after the path is the old command's."""
@@ -60,4 +61,16 @@ def _carried_out(entry: OldName, commands: list[list[str]], root: Path) -> int:
 def _run(words: list[str], root: Path) -> int:
     shown = ["***" if before == "--password" else word for before, word in zip(["", *words], words, strict=False)]
     typer.echo(f"# now: messagebroker {' '.join(shown)}", err=True)
-    return subprocess.run([sys.executable, "-I", "-m", "messagebroker", *words], check=False, cwd=root).returncode
+    return subprocess.run(_command(words, root), check=False, cwd=root).returncode
+
+
+def _command(words: list[str], root: Path) -> list[str]:
+    """In a folder with a Compose file the containers are meant, but for what is done to them."""
+    if not choosing.has_compose_file(root) or words[0] == "services":
+        return [sys.executable, "-I", "-m", "messagebroker", *words]
+    if words[0] == "health":
+        return [sys.executable, "-I", "-m", "messagebroker", "services", "status"]
+    if words[:2] == ["backup", "restore"]:  # roles have stopped by then
+        return ["docker", "compose", "run", "--rm", "--no-deps", "main", *words]
+    terminal = [] if sys.stdin is not None and sys.stdin.isatty() else ["-T"]
+    return ["docker", "compose", "exec", *terminal, "main", "messagebroker", *words]

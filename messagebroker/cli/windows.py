@@ -38,6 +38,8 @@ def install(
     Example: messagebroker windows install --domain broker.example.org
     """
     windows_setup.require_python()
+    root = root.absolute()
+    handover = _outside(root, handover.absolute()) if handover else None
     for line in windows_setup.write_settings(root, windows_setup.defaults(root, domain)):
         typer.echo(line)
     os.chdir(root)
@@ -45,7 +47,7 @@ def install(
     typer.echo(f"servers: {', '.join(server_versions.require(settings))}")
     steps = windows_setup.Steps(_run, typer.echo)
     domains = ["--domain", domain] if domain else []
-    once = ["--handover", str(handover.absolute())] if handover else []
+    once = ["--handover", str(handover)] if handover else []
     steps.take("secrets, certificates, database, homes", "setup", "--root", str(root), *domains, *once)
     accounts = ["--account", account] if account else []
     steps.take("services and file rights", "services", "install", "--home", "windows", "--root", str(root), *accounts)
@@ -66,6 +68,7 @@ def uninstall(
 
     Example: messagebroker windows uninstall
     """
+    root = root.absolute()
     if not yes and not typer.confirm(f"Stop and remove the services of {root}?"):
         raise Refused("nothing was changed")
     os.chdir(root)
@@ -75,6 +78,13 @@ def uninstall(
     for line in windows_firewall.remove(settings, Programs()) + old_files.remove(root):
         typer.echo(line)
     typer.echo(f"kept: {root} with settings, certificates and logs; {settings.path(settings.backup_dir)}; the database; Redis")
+
+
+def _outside(root: Path, handover: Path) -> Path:
+    """Everything in ROOT can be read by the roles' accounts."""
+    if handover.is_relative_to(root):
+        raise Refused(f"{handover} is inside {root}, where the services may read; name a folder elsewhere")
+    return handover
 
 
 def _with_secrets(root: Path) -> Settings:

@@ -41,6 +41,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def wait_hint_seconds(role: roles.Role) -> int:
+    """How long the service manager is told to wait for a stop."""
+    return role.stop_seconds + WAIT_HINT_MARGIN_SECONDS
+
+
 def host(role: str, stop: threading.Event, events: event_log.EventLogHandler) -> None:
     """Runs the role until `stop` is set.
 
@@ -104,7 +109,7 @@ if sys.platform == "win32":
 
             def SvcStop(self) -> None:
                 """Returns at once; `SvcDoRun` ends when what is in hand is done."""
-                hint = (role.stop_seconds + WAIT_HINT_MARGIN_SECONDS) * 1000
+                hint = wait_hint_seconds(role) * 1000
                 self.ReportServiceStatus(win32service.SERVICE_STOP_PENDING, waitHint=hint)
                 self.stopping.set()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops.first_start import ADMIN, DEMO, Made
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
+from messagebroker.ops.rights_windows import WindowsRights
 from messagebroker.settings import Settings
 
 PASSWORD, RECOVERY_KEY = "admin-password.txt", "recovery-key.txt"
@@ -29,6 +30,8 @@ class Handover:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigurationError(f"the handover folder {self.folder} cannot be made: {error.strerror}") from error
+        if os.name == "nt":  # a mode says nothing there
+            WindowsRights().guest(self.folder)
         if not os.access(self.folder, os.W_OK):
             raise ConfigurationError(f"nothing can be written into the handover folder {self.folder}; choose another")
 

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops import env_file
+from messagebroker.ops.junctions import files_below, leads_elsewhere
 from messagebroker.ops.keyring import jwt_key_path
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
 from messagebroker.ops.rights import PUBLIC, Rights, of_this_machine
@@ -214,10 +215,10 @@ def _strangers(settings: Settings, home: Path, belongings: dict[Path, Path]) -> 
     """Files that are not the role's, in the folders where keys and certificates are."""
     keys = (settings.encryption_key_path, settings.sender_key_path, settings.recovery_key_path, Path("secrets/any.key"))
     for folder in sorted({home / folder for folder in (settings.certs_dir, settings.ca_dir, *(key.parent for key in keys))}):
-        if home.is_symlink() or folder.is_symlink():  # a role that was broken into could lead us elsewhere
+        if leads_elsewhere(home) or leads_elsewhere(folder):  # a role that was broken into could lead us elsewhere
             raise Refused(f"{folder} leads elsewhere by a link; put a folder in its place, then run this again")
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.relative_to(home) not in belongings:
+        for path in files_below(folder):
+            if path.relative_to(home) not in belongings:
                 yield path
 
 

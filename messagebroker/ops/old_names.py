@@ -78,11 +78,26 @@ def _rollback(words: Words) -> list[Words]:
     known: dict[str, Words] = {
         "restart-all": ["services", "restart"],
         "emergency-stop": ["services", "stop", "--force"],
-        "last-backup": ["backup", "list"],
+        "previous-image": ["services", "rollback"],
+    }
+    if words == ["last-backup"]:
+        raise Refused("`messagebroker backup list` shows the newest backup, `messagebroker backup restore NAME` brings it back")
+    if len(words) != 1 or words[0] not in known:
+        raise Refused(f"say one of {', '.join(known)} and last-backup")
+    return [known[words[0]]]
+
+
+def _logging_metrics(words: Words) -> list[Words]:
+    known: dict[str, list[Words]] = {
+        "status": [["services", "status"], ["queue", "stats"]],
+        "collect": [["queue", "stats", "--json"]],
     }
     if len(words) != 1 or words[0] not in known:
-        raise Refused(f"say one of {', '.join(known)}; the version before is brought back by `just rollback`")
-    return [known[words[0]]]
+        raise Refused(
+            f"say one of {', '.join(known)}; each role serves /metrics by itself, and its log is in LOG_FILE_PATH"
+            " (containers: `docker compose logs --follow`)"
+        )
+    return known[words[0]]
 
 
 _INSTALL = _always("services install")
@@ -119,7 +134,8 @@ OLD_NAMES: tuple[OldName, ...] = (
     OldName(path="scripts/health-check.sh", now="health, smoke", translate=_always("health", "smoke")),
     OldName(path="scripts/backup.sh", now="backup create", translate=_always("backup create")),
     OldName(path="scripts/restore.sh", now="backup restore FILE", translate=_restore),
-    OldName(path="scripts/rollback.sh", now="services restart | services stop --force | backup list", translate=_rollback),
+    OldName(path="scripts/logging-metrics.sh", now="services status, queue stats", translate=_logging_metrics),
+    OldName(path="scripts/rollback.sh", now="services restart | stop --force | rollback", translate=_rollback),
 )
 """The one table."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from messagebroker.errors import ConfigurationError
+from messagebroker.ops import junctions
 from messagebroker.roles import ROLES, Role
 
 SYSTEM, ADMINISTRATORS = "S-1-5-18", "S-1-5-32-544"
@@ -43,6 +44,7 @@ class WindowsRights:
 
     def root(self, folder: Path) -> list[Path]:
         """Every role may read and execute; below C:\\ every user of the machine could write, which ends here."""
+        self._run(["icacls.exe", str(folder), "/setowner", f"*{ADMINISTRATORS}", "/Q"])  # an owner may change the list again
         return self._given(folder, [(who, READ) for who in _everybody()], deep=False)
 
     def home(self, folder: Path, role: Role) -> list[Path]:
@@ -52,6 +54,18 @@ class WindowsRights:
     def logs(self, folder: Path) -> list[Path]:
         """Every role may modify what is in it."""
         return self._given(folder, [(who, MODIFY) for who in _everybody()], deep=True)
+
+    def tool(self, file: Path, role: Role) -> list[Path]:
+        """A file in a role's home that administrators run: the role may read it, so that it cannot have them run its own."""
+        wanted = [(service_sid(role.service), READ), (SYSTEM, FULL), (ADMINISTRATORS, FULL)]
+        lists = self._lists(file, deep=False)
+        text = (lists or {}).get(file.name, "")
+        if _is_protected(text) and _entries(text) == {("A", "", _IN_LISTS[right], who) for who, right in wanted}:
+            return []
+        self._run(["icacls.exe", str(file), "/reset", "/Q"])
+        grants = [f"*{who}:{right}" for who, right in wanted]
+        self._run(["icacls.exe", str(file), "/inheritance:r", "/grant:r", *grants, "/Q"])
+        return [file] if lists is not None else []
 
     def guest(self, folder: Path) -> list[Path]:
         """Administrators; whom they let in beside them stays, unless that is everybody."""
@@ -64,6 +78,8 @@ class WindowsRights:
 
     def _given(self, folder: Path, rules: Sequence[Rule], *, deep: bool) -> list[Path]:
         wanted = [*rules, (SYSTEM, FULL), (ADMINISTRATORS, FULL)]
+        if deep:  # icacls walks through them
+            junctions.refuse(folder)
         wrong = self._wrong(folder, wanted, deep)
         if wrong == []:
             return []
@@ -103,10 +119,15 @@ def parse(saved: str) -> dict[str, str]:
 
 
 def _fits(text: str, expected: set[tuple[str, ...]], *, own: bool) -> bool:
-    """Whether the folder has exactly what is expected and inherits nothing, or what is in it has nothing but the inherited."""
+    """Whether the folder has exactly what is expected and inherits nothing, or what is in it has nothing but the inherited.
+
+    A tool in it has less than that.
+    """
     entries = _entries(text)
     if own:
         return _is_protected(text) and entries == expected
+    if _is_protected(text):
+        return all(right == _IN_LISTS[READ] or who in (SYSTEM, ADMINISTRATORS) for _, _, right, who in entries)
     return bool(entries) and all("ID" in flags for _, flags, _, _ in entries)
 
 

@@ -41,7 +41,7 @@ def rules(settings: Settings) -> Iterator[Rule]:
 
 
 def apply(settings: Settings, run: Run) -> list[str]:
-    """Every rule as it has to be; a sentence for each that was not there.
+    """Every rule as it has to be; a sentence for each that was not there. What somebody made of a block stays.
 
     Raises:
         Refused: this is no administrator.
@@ -49,7 +49,9 @@ def apply(settings: Settings, run: Run) -> list[str]:
     changes = []
     for rule in rules(settings):
         name = f"name={rule.name}"
-        changed = run(["netsh", "advfirewall", "firewall", "set", "rule", name, "new", *rule.words], check=False)
+        # a block that somebody switched off stays so: other machines may have to reach the servers
+        mend = ["set", "rule", name, "new", *rule.words] if rule.allow else ["show", "rule", name]
+        changed = run(["netsh", "advfirewall", "firewall", *mend], check=False)
         if changed.code != 0:  # there is none
             run(["netsh", "advfirewall", "firewall", "add", "rule", name, *rule.words])
             changes.append(f"firewall: {rule.name}, port {rule.port}: made")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -37,6 +38,7 @@ def test_it_runs_as_nobody_of_importance_and_says_what_it_is(images: Images) -> 
     assert config["Entrypoint"] == ["/usr/bin/tini", "--", "messagebroker"]
     labels = {name.removeprefix("org.opencontainers.image.") for name in config["Labels"]}
     assert {"title", "description", "licenses", "version", "revision"} <= labels
+    assert config["Labels"]["org.opencontainers.image.version"] == metadata.version("messagebroker")
     assert inside(images, "id", "-u").strip() == "10001"
 
 

@@ -26,7 +26,7 @@ class Testenv:
 
     def __init__(self, images: Images) -> None:
         self.name = f"mbtest-testenv-{os.getpid()}"
-        own = {"COMPOSE_PROJECT_NAME": self.name, "TESTENV_NETWORK": self.name}
+        own = {"COMPOSE_PROJECT_NAME": "production", "TESTENV_PROJECT": self.name, "TESTENV_NETWORK": self.name}
         self.environment = {**os.environ, **images.variables, **own}
 
     def __call__(self, *words: str) -> str:

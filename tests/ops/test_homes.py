@@ -9,7 +9,7 @@ from support.homes import DATABASE_URL, REDIS_URL, Recorded
 
 from messagebroker.cli.run import refuse_secrets_of_others
 from messagebroker.errors import ConfigurationError, Refused
-from messagebroker.ops import certificates, first_start, homes, pki
+from messagebroker.ops import certificates, first_start, homes, junctions, pki
 from messagebroker.roles import BY_NAME, ROLES, SECRET_FILES, SECRET_VARIABLES, Role
 from messagebroker.settings import Settings, load
 
@@ -210,6 +210,18 @@ def test_keys_under_another_name_are_handed_out_under_it(root: Path) -> None:
     (root / "worker" / "secrets" / "encryption.key").unlink()
     hand_out(mains(root, ENCRYPTION_KEY_PATH="keys/master.key"), root)
     assert "keys/master.key" in secrets_in(root / "worker")
+
+
+def test_a_junction_in_a_home_is_not_followed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is removed behind it: main's own files could be there."""
+    hand_out(mains(root), root)
+    victim = root / "proxy" / "certs" / "x"
+    victim.mkdir()
+    (victim / ".env").write_text("SECRET=1", encoding="utf-8")
+    monkeypatch.setattr(junctions, "_tag", lambda path: 0xA0000003 if path == victim else 0)
+    with pytest.raises(Refused, match="leads elsewhere by a junction"):
+        hand_out(mains(root), root)
+    assert (victim / ".env").exists()
 
 
 def test_a_link_in_a_home_is_not_followed(root: Path, tmp_path: Path) -> None:

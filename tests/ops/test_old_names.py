@@ -11,9 +11,11 @@ import typer
 from typer.main import get_command
 
 from messagebroker.cli import build
+from messagebroker.cli.old import _command
 from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import old_files
 from messagebroker.ops.old_names import LINUX, WINDOWS, find, of_system
+from messagebroker.ops.services.compose import Compose
 
 PYTHON = Path(sys.executable)
 
@@ -51,6 +53,9 @@ PYTHON = Path(sys.executable)
         ("./scripts/backup.sh", ["backup create"]),
         ("./scripts/restore.sh backups/backup_1.zip", ["backup restore backups/backup_1.zip"]),
         ("./scripts/rollback.sh restart-all", ["services restart"]),
+        ("./scripts/rollback.sh previous-image", ["services rollback"]),
+        ("./scripts/logging-metrics.sh status", ["services status", "queue stats"]),
+        ("./scripts/logging-metrics.sh collect", ["queue stats --json"]),
         ("./scripts/rollback.sh emergency-stop", ["services stop --force"]),
     ],
 )
@@ -145,3 +150,30 @@ def test_a_password_on_the_old_command_line_is_not_repeated(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, script, *words], capture_output=True, encoding="utf-8", timeout=60)
     assert "# now: messagebroker users create --email a@example.org --password *** --role admin" in done.stderr
     assert "Xq7-hunter2" not in done.stderr + done.stdout
+
+
+def test_beside_a_compose_file_the_containers_are_meant(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {}\n", encoding="utf-8")
+    compose = ["docker", "compose"]
+    assert _command(["backup", "create"], tmp_path) == [*compose, "exec", "-T", "main", "messagebroker", "backup", "create"]
+    assert _command(["backup", "restore", "b.zip"], tmp_path)[2:] == [
+        "run",
+        "--rm",
+        "--no-deps",
+        "main",
+        "backup",
+        "restore",
+        "b.zip",
+    ]
+    assert _command(["health"], tmp_path)[-2:] == ["services", "status"]
+    assert _command(["services", "restart"], tmp_path)[0] == sys.executable
+    assert _command(["backup", "create"], tmp_path / "elsewhere")[0] == sys.executable
+    made = Compose(tmp_path).install()
+    assert any("health-check.sh" in line for line in made)
+    assert (tmp_path / "scripts" / "rollback.sh").exists()
+    assert Compose(tmp_path).install() == []
+
+
+def test_the_latest_backup_is_not_brought_back_without_being_named() -> None:
+    with pytest.raises(Refused, match="backup restore NAME"):
+        find("scripts/rollback.sh").translate(["last-backup"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from messagebroker.errors import ConfigurationError
-from messagebroker.ops import rights_windows
+from messagebroker.errors import ConfigurationError, Refused
+from messagebroker.ops import junctions, rights_windows
 from messagebroker.ops.rights_windows import WindowsRights, service_sid
 from messagebroker.roles import BY_NAME, ROLES
 
@@ -44,9 +44,10 @@ class Icacls:
             Path(command[3]).write_bytes("".join(f"{line}\r\n" for line in lines).encode("utf-16-le"))
         elif "/grant:r" in command and self.obedient:
             grants = [word.split(":") for word in command if word.startswith("*")]
-            self.lists[path] = "D:PAI" + "".join(
-                f"(A;OICI;{_HEX[rights.removeprefix('(OI)(CI)')]};;;{who.removeprefix('*')})" for who, rights in grants
-            )
+            self.lists[path] = "D:PAI"
+            for who, rights in grants:
+                flags = "OICI" if rights.startswith("(OI)") else ""
+                self.lists[path] += f"(A;{flags};{_HEX[rights.removeprefix('(OI)(CI)')]};;;{who.removeprefix('*')})"
         elif path.name == "*":
             self.lists = {one: text for one, text in self.lists.items() if path.parent not in one.parents}
 
@@ -161,3 +162,32 @@ def test_a_system_that_does_not_tell_is_not_believed(home: Path) -> None:
 def test_a_refused_command_is_told_with_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="failed: Access is denied; run it as administrator"):
         rights_windows._run([sys.executable, "-c", "import sys; sys.exit('Access is denied')"])
+
+
+def test_a_role_may_read_the_tools_in_its_home_and_not_change_them(home: Path) -> None:
+    icacls = Icacls()
+    rights = WindowsRights(icacls)
+    tool = home / "generate_cert.bat"
+    tool.write_text("@rem", encoding="utf-8")
+    rights.home(home, PROXY)
+    assert rights.tool(tool, PROXY) == [tool]
+    assert icacls.lists[tool] == f"D:PAI(A;;0x1200a9;;;{PROXY_SID})(A;;FA;;;S-1-5-18)(A;;FA;;;S-1-5-32-544)"
+    assert rights.tool(tool, PROXY) == []
+    assert rights.home(home, PROXY) == [], "what has less than its folder gives is not wrong"
+    icacls.lists[tool] = f"D:PAI(A;;0x1301bf;;;{PROXY_SID})(A;;FA;;;SY)(A;;FA;;;BA)"
+    assert rights.home(home, PROXY) == [tool]
+
+
+def test_a_junction_in_a_home_is_refused_before_icacls_walks_through_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "certs" / "x").mkdir(parents=True)
+    monkeypatch.setattr(junctions, "_tag", lambda path: 0xA0000003 if path.name == "x" else 0)
+    icacls = Icacls()
+    with pytest.raises(Refused, match="leads elsewhere by a junction"):
+        WindowsRights(icacls).home(home, PROXY)
+    assert icacls.commands == []
+
+
+def test_the_root_belongs_to_administrators(tmp_path: Path) -> None:
+    icacls = Icacls()
+    WindowsRights(icacls).root(tmp_path)
+    assert icacls.commands[0][2:4] == ["/setowner", "*S-1-5-32-544"]

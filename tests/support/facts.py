@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
+from support import fake_win32
+from support.fake_control import FakeControl
 
 from messagebroker.ops import logs
 from messagebroker.ops.services import systemd_units
 from messagebroker.ops.services.plan import PLANS
-from messagebroker.ops.services.windows_units import HOST_MODULE, WindowsUnit, units
+from messagebroker.ops.services.programs import Answer
+from messagebroker.ops.services.windows import WindowsServices
+from messagebroker.ops.services.windows_units import HOST_MODULE, SHUTDOWN_MARGIN_SECONDS, WindowsUnit, units
 from messagebroker.ops.services.windows_units import words as words_of
 from messagebroker.roles import NAMES, SERVERS
 from messagebroker.settings import Settings, load
@@ -181,18 +186,34 @@ def of_windows() -> dict[str, Facts]:
 
 def _windows(unit: WindowsUnit) -> Facts:
     words = words_of(unit.image)
+    start_type, further = fake_win32.told(unit)
     folder, environment = windows_environment(unit)
     roles = {plan.name: plan.role for plan in PLANS} | {name: server for server, name in WINDOWS_SERVERS.items()}
     return Facts(
         command=tuple(words[words.index(HOST_MODULE) + 1 : words.index("--root")]),
         environment={name: PureWindowsPath(value).relative_to(WINDOWS_ROOT).as_posix() for name, value in environment.items()},
         folder="" if PureWindowsPath(folder) == WINDOWS_ROOT else folder,
-        health=unit.health,
+        health=windows_health(unit.role),
         needs=frozenset(roles[name] for name in unit.needs),
-        restarts="always" if unit.restart_seconds else "never",
-        starts_with_machine=True,  # every unit does; tests/ops/services of Windows look at the call that says so
-        stop_seconds=unit.stop_seconds,
+        restarts="always" if further["SERVICE_CONFIG_FAILURE_ACTIONS"]["Actions"] else "never",
+        starts_with_machine=start_type == "SERVICE_AUTO_START",
+        stop_seconds=further["SERVICE_CONFIG_PRESHUTDOWN_INFO"] // 1000 - SHUTDOWN_MARGIN_SECONDS,
     )
+
+
+def windows_health(role: str) -> tuple[str, ...]:
+    """What is run to learn whether the role is ready."""
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str], *, seconds: float = 0, check: bool = True) -> Answer:
+        asked.append(command)
+        return Answer(0, "", "")
+
+    control = FakeControl()
+    control.create(windows_units()[role])
+    assert WindowsServices(Path(WINDOWS_ROOT), control, run).readiness(role) is None
+    words = list(asked[0])
+    return tuple(words[words.index("messagebroker") + 1 :])
 
 
 # all homes

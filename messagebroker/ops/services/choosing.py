@@ -89,4 +89,9 @@ def _compose_folder(environment: Mapping[str, str]) -> Path | None:
     if environment.get("COMPOSE_FILE"):
         return here
     folders = (here, here / "docker")
-    return next((folder for folder in folders if any((folder / name).is_file() for name in COMPOSE_FILES)), None)
+    return next((folder for folder in folders if has_compose_file(folder)), None)
+
+
+def has_compose_file(folder: Path) -> bool:
+    """Whether `docker compose` finds a project there."""
+    return any((folder / name).is_file() for name in COMPOSE_FILES)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from messagebroker.errors import NotFound, Refused, Unavailable
+from messagebroker.ops import old_files, old_names
 from messagebroker.ops.services.manager import StartType, State, Word
 from messagebroker.ops.services.order import needed_by
 from messagebroker.ops.services.plan import PLAN_OF, PLANS
@@ -99,8 +100,10 @@ class Compose:
         return self._readiness([_id(one) for one in self._own(role)], wait)
 
     def install(self, *, account: str | None = None) -> list[str]:
-        """See `Manager`."""
-        raise Refused("containers need no installing; `docker compose up --wait` in docker/ makes and starts them")
+        """See `Manager`. Containers need none; what operators typed until now is made beside the Compose file."""
+        if account is not None:
+            raise Refused("containers have no accounts of this machine; leave --account away")
+        return old_files.write(self._folder, system=old_names.LINUX)
 
     def uninstall(self) -> list[str]:
         """See `Manager`."""

@@ -48,6 +48,11 @@ class ComposeReleases:
     def prepare(self, source: str | None) -> str:
         """See `Releases`. `source` is an image; without one the Compose file's is built, or pulled where there is no source."""
         old = self.in_use()
+        if "@" in (name := self._name()):  # a tag cannot be moved there
+            raise Refused(
+                f"the Compose file names its image by a digest ({name}), which no other image can have: write a tag into"
+                f" {IMAGE_VARIABLE} instead, or change the digest there and run `docker compose up --detach --wait`"
+            )
         self._docker(["tag", old, self._tag(IN_USE)])  # an image without a name could be tidied away meanwhile
         if source is not None:
             found = self._run(["docker", "image", "inspect", "--format", "{{.Id}}", source], check=False)
@@ -130,7 +135,7 @@ class ComposeReleases:
 
     def _tag(self, word: str) -> str:
         """Beside the image's name: registry:5000/messagebroker:1.2 -> registry:5000/messagebroker:previous."""
-        name = self._name().partition("@")[0]
+        name = self._name()
         head, slash, last = name.rpartition("/")
         return f"{head}{slash}{last.partition(':')[0]}:{word}"
 

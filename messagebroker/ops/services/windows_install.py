@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path, PureWindowsPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import psutil
 
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import event_log, homes, old_files, old_names
+from messagebroker.ops.rights_windows import WindowsRights
 from messagebroker.ops.services import windows_accounts
 from messagebroker.ops.services.plan import ServicePlan
 from messagebroker.ops.services.windows_control import Control, Found
@@ -22,10 +24,17 @@ PASSWORD = "SERVICE_ACCOUNT_PASSWORD"  # noqa: S105 - a variable's name
 """The variable with the password of `--account`; an argument would be seen by every user of the machine."""
 
 HandOut = Callable[[Settings, Path], list[homes.Change]]
+Lock = Callable[[Path], list[Path]]
 
 
 def install(
-    root: Path, control: Control, *, account: str | None = None, hand_out: HandOut = homes.hand_out, python: Path | None = None
+    root: Path,
+    control: Control,
+    *,
+    account: str | None = None,
+    hand_out: HandOut = homes.hand_out,
+    lock: Lock | None = None,
+    python: Path | None = None,
 ) -> list[str]:
     """Services, event sources and file rights as they have to be; a sentence for each change.
 
@@ -42,14 +51,24 @@ def install(
         windows_accounts.allow_logon_as_service(account)
     password = os.environ.get(PASSWORD)
     changes = []
-    for unit in units(PureWindowsPath(root), PureWindowsPath(program), servers, account):
+    for planned in units(PureWindowsPath(root), PureWindowsPath(program), servers, _in_full(account)):
+        unit = planned if account else _with_its_account(planned, control.find(planned.name))
         event_log.register(unit.name)
         changes += make_or_mend(control, unit, password)
     for folder in (settings.log_file_path, settings.backup_dir):
         if folder is not None:
             settings.path(folder).mkdir(parents=True, exist_ok=True)
     changes += old_files.write(root, program, old_names.WINDOWS)
-    return changes + [str(change) for change in hand_out(settings, root)]
+    changes += [str(change) for change in hand_out(settings, root)]
+    return changes + [f"{path}: rights corrected" for path in (lock or lock_tools)(root)]
+
+
+def lock_tools(root: Path) -> list[Path]:
+    """What is in a role's home and is run by administrators."""
+    rights = WindowsRights()
+    tools = ((root / old.path, home.role) for home in homes.homes(root) for old in old_names.of_system(old_names.WINDOWS)
+             if PurePosixPath(old.path).parts[0] == home.role.folder)  # fmt: skip
+    return [path for file, role in tools for path in rights.tool(file, role)]
 
 
 def make_or_mend(control: Control, unit: WindowsUnit, password: str | None) -> list[str]:
@@ -61,6 +80,17 @@ def make_or_mend(control: Control, unit: WindowsUnit, password: str | None) -> l
     if before is None:
         return [f"{unit.name}: made, runs as {unit.account}, starts with the machine", *missing]
     return [f"{unit.name}: {what} corrected" for what in differences(unit, before)]
+
+
+def _with_its_account(unit: WindowsUnit, found: Found | None) -> WindowsUnit:
+    """An account that an operator gave it stays, until another one is said; its password is not needed for that."""
+    given = found is not None and not found.account.lower().startswith(("nt service\\", "nt authority\\", "localsystem"))
+    return replace(unit, account=found.account) if found is not None and given else unit
+
+
+def _in_full(account: str | None) -> str | None:
+    """The service manager takes an account of this machine only with `.\\` before it."""
+    return account if account is None or "\\" in account or "@" in account else f".\\{account}"
 
 
 def differences(unit: WindowsUnit, found: Found) -> list[str]:

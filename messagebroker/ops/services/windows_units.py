@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
-from messagebroker.ops.services.plan import PLANS, Port, ServicePlan
+from messagebroker.ops.services.plan import PLANS, ServicePlan
 
 HOST_MODULE = "messagebroker.cli.windows_service"
 RESET_SECONDS = 86_400
@@ -31,10 +31,6 @@ class WindowsUnit:
     account: str
     restart_seconds: tuple[int, ...]  # after the first, second and every later failure; an error exit is a failure too
     shutdown_seconds: int  # that a shutdown of the machine waits for it
-    health: tuple[str, ...]  # after `messagebroker`
-    port: Port | None
-    log_file: str
-    stop_seconds: int
 
 
 def units(
@@ -66,10 +62,6 @@ def unit(
         account=account or virtual_account(plan),
         restart_seconds=plan.restart_seconds,
         shutdown_seconds=plan.stop_seconds + SHUTDOWN_MARGIN_SECONDS,
-        health=plan.health,
-        port=plan.port,
-        log_file=plan.log_file,
-        stop_seconds=plan.stop_seconds,
     )
 
 

@@ -14,6 +14,7 @@ from messagebroker.errors import NotFound, Refused, Unavailable
 from messagebroker.ops.services.compose import Compose
 from messagebroker.ops.services.compose_releases import ComposeReleases
 from messagebroker.ops.services.programs import Answer
+from messagebroker.roles import NAMES
 
 
 def container(
@@ -120,8 +121,8 @@ def test_a_role_without_a_container_and_a_docker_that_does_not_answer() -> None:
     run.answers["docker compose ps"] = Answer(1, "", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock")
     with pytest.raises(Unavailable, match="does not answer"):
         compose.states()
-    with pytest.raises(Refused, match="need no installing"):
-        compose.install()
+    with pytest.raises(Refused, match="no accounts"):
+        compose.install(account="broker")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,6 @@ def test_a_role_without_a_container_and_a_docker_that_does_not_answer() -> None:
         ("messagebroker:latest", "messagebroker:previous"),
         ("messagebroker", "messagebroker:previous"),
         ("registry.example.org:5000/mb/messagebroker:1.2", "registry.example.org:5000/mb/messagebroker:previous"),
-        ("example.org/messagebroker:1@sha256:abc", "example.org/messagebroker:previous"),
     ],
 )
 def test_the_release_before_is_kept_beside_the_images_name(image: str, previous: str) -> None:
@@ -138,3 +138,17 @@ def test_the_release_before_is_kept_beside_the_images_name(image: str, previous:
     run = ScriptedRun({"docker compose config": json.dumps({"services": services})})
     ComposeReleases(Path("/srv/docker"), run).use("sha256:new", "sha256:old")
     assert run.called[-1] == f"docker tag sha256:old {previous}"
+
+
+def test_an_image_that_is_pinned_by_its_digest_is_refused_before_anything_is_done() -> None:
+    services = {name: {"image": "example.org/messagebroker@sha256:abc"} for name in NAMES}
+    run = ScriptedRun(
+        {
+            "docker compose config": json.dumps({"services": services}),
+            "docker compose ps": "0123",
+            "docker inspect": "sha256:old",
+        }
+    )
+    with pytest.raises(Refused, match="write a tag into MESSAGEBROKER_IMAGE instead"):
+        ComposeReleases(Path("/srv/docker"), run).prepare(None)
+    assert not [called for called in run.called if called.startswith(("docker tag", "docker pull"))]

@@ -13,10 +13,11 @@ import pytest
 from support import facts
 from support.facts import Facts
 
-from messagebroker.ops import homes, logs
+from messagebroker.cli import windows_service
+from messagebroker.ops import homes, logs, windows_firewall
 from messagebroker.ops.services.plan import PLAN_OF, PLANS
-from messagebroker.roles import NAMES, SECRET_VARIABLES
-from messagebroker.settings import Settings
+from messagebroker.roles import BY_NAME, NAMES, SECRET_VARIABLES
+from messagebroker.settings import Settings, load
 
 HOMES: dict[str, Callable[[], dict[str, Facts]]] = {
     "compose": facts.of_compose,
@@ -78,12 +79,13 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def environments(role: str, root: Path) -> dict[str, dict[str, str]]:
     """What the process of a role finds in its environment, by home."""
     container = {name: str(value) for name, value in facts.compose_services()[role]["environment"].items() if name != "TZ"}
-    plan = PLAN_OF[role]
+    unit = facts.unit_sections(facts.systemd_units.service(PLAN_OF[role], facts.place()))
+    systemd = dict(line.split("=", 1) for line in unit["Environment"])
     _, given = facts.windows_environment(facts.windows_units()[role])
     windows = {
         name: str(root / PureWindowsPath(value).relative_to(facts.WINDOWS_ROOT).as_posix()) for name, value in given.items()
     }
-    return {"compose": container, "systemd": plan.environment(root), "windows": windows}
+    return {"compose": container, "systemd": systemd, "windows": windows}
 
 
 @pytest.mark.parametrize("role", NAMES)
@@ -112,14 +114,17 @@ def test_every_home_has_the_port_and_the_log_of_the_plan(role: str, installation
 def test_the_same_ports_are_open_to_others() -> None:
     published = {plan.role: plan.port.number for plan in PLANS if plan.port and plan.port.published}
     assert facts.published_by_compose() == published
-    assert {
-        role: unit.port.number for role, unit in facts.windows_units().items() if unit.port and unit.port.published
-    } == published
+    opened = {rule.port for rule in windows_firewall.rules(load({})) if rule.allow and rule.remote == "any"}
+    assert opened == set(published.values())
 
 
 def test_every_home_has_the_log_under_the_same_name() -> None:
-    for role, unit in facts.windows_units().items():
-        assert unit.log_file == PLAN_OF[role].log_file == logs.file_name(role)
+    assert {role: PLAN_OF[role].log_file for role in NAMES} == {role: logs.file_name(role) for role in NAMES}
+
+
+def test_windows_waits_for_a_role_as_long_as_the_others_do() -> None:
+    for plan in PLANS:
+        assert windows_service.wait_hint_seconds(BY_NAME[plan.role]) > plan.stop_seconds
 
 
 @pytest.mark.parametrize("role", NAMES)
