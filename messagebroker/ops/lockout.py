@@ -81,8 +81,6 @@ class Lockout:
         """Seconds to wait; 0: the attempt may be made, and counts as failed until it is said to be something else."""
         account = _normal(account)
         scopes = self._scopes(account, address)
-        if self._is_known(account, address):
-            del scopes[self._key("account", account)]
         numbers = [number for scope in scopes.values() for number in (scope.free, scope.decay)]
         wait = self._shared.run("EVAL", _BEGIN, len(scopes), *scopes, *numbers)
         if wait is not None:
@@ -111,11 +109,10 @@ class Lockout:
         self._shared.run("DEL", self._key("account", _normal(account)))
 
     def _scopes(self, account: str, address: str) -> dict[str, _Scope]:
-        return {
-            self._key("pair", f"{account} {address}"): _PAIR,
-            self._key("account", account): _ACCOUNT,
-            self._key("address", address): _ADDRESS,
-        }
+        scopes = {self._key("pair", f"{account} {address}"): _PAIR, self._key("address", address): _ADDRESS}
+        if not self._is_known(account, address):
+            scopes[self._key("account", account)] = _ACCOUNT
+        return scopes
 
     def _key(self, scope: str, name: str) -> str:
         hashed = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]  # what was typed may be a password
