@@ -111,10 +111,32 @@ class Settings(BaseSettings):
     retention_days: Positive = 90
     backup_schedule: str = "0 2 * * *"
     cleanup_schedule: str = "30 3 * * *"
-    token_minutes: Positive = 60
+    # people
+    token_minutes: Positive = 15
+    session_idle_hours: Positive = 24 * 7  # a session ends this long after its last refresh
+    session_days: Positive = 30  # and this long after the login, however often it is refreshed
+    api_rate_per_user: Positive = 50  # requests a second on main
+    api_rate_per_address: Positive = 100
+    smtp_host: str | None = None  # None: no e-mail is sent
+    smtp_port: Port = 587
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    mail_from: str | None = None  # None: messagebroker@PRIMARY_DOMAIN
     portal_idle_seconds: Seconds = 1800.0  # without a page or a click, then the portal asks to log in again
 
-    @field_validator("database_url", "redis_url", "jwt_secret", "redis_password", "log_file_path", mode="before")
+    @field_validator(
+        "database_url",
+        "redis_url",
+        "jwt_secret",
+        "redis_password",
+        "log_file_path",
+        "smtp_host",
+        "smtp_user",
+        "smtp_password",
+        "mail_from",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if value == "" else value

@@ -134,6 +134,8 @@ def _responses(operation: Operation) -> dict[int, Any]:
     common = [500]
     if operation.security:
         common += [401, 403, 503]
+    if "token" in operation.security:
+        common.append(429)
     if operation.query is not None or operation.path_types or operation.request is not None or operation.security:
         common.append(400)
     if operation.request is not None:

@@ -42,8 +42,8 @@ def record(
             action=action,
             object_type=object_type,
             object_id=object_id[:254],
-            address=_ascii(address, 45),
-            user_agent=_printable(user_agent, 255),
+            address=ascii_text(address, 45),
+            user_agent=printable(user_agent, 255),
             details=json.dumps(details, ensure_ascii=False, default=str) if details else None,
         ).execute()
 
@@ -103,10 +103,11 @@ def _details(text: str | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else {"unreadable": text}
 
 
-def _ascii(text: str | None, length: int) -> str | None:
+def ascii_text(text: str | None, length: int) -> str | None:
+    """ASCII of at most `length` characters, for a column that holds no more."""
     return None if text is None else text.encode("ascii", "replace").decode()[:length]
 
 
-def _printable(text: str | None, length: int) -> str | None:
+def printable(text: str | None, length: int) -> str | None:
     """A stranger writes this: no line ends or control characters that would forge lines where it is shown."""
     return None if text is None else re.sub(r"[^\x20-\x7e]", "?", text)[:length]

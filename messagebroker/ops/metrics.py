@@ -49,3 +49,6 @@ CLEANED = Counter(f"{_P}_messages_cleaned_total", "Messages removed after their 
 CERTIFICATE_ENDS = Gauge(
     f"{_P}_certificate_expiry_timestamp_seconds", "End of a certificate in use.", ["name"], registry=REGISTRY
 )
+FAILED_LOGINS = Counter(f"{_P}_failed_logins_total", "Logins that were refused.", ["reason"], registry=REGISTRY)
+PASSWORD_CHANGES = Counter(f"{_P}_password_changes_total", "New passwords of people.", ["how"], registry=REGISTRY)
+SESSIONS_ACTIVE = Gauge(f"{_P}_sessions_active", "People's sessions that have not ended; main counts.", registry=REGISTRY)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import peewee as pw
 
-from messagebroker.db.connection import connected, database, is_mysql
+from messagebroker.db.connection import connected, is_mysql
 from messagebroker.db.models import User
 from messagebroker.errors import Conflict, NotFound, Refused
-from messagebroker.ops import audit, clock, passwords
+from messagebroker.ops import audit, clock, passwords, sessions
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.changes import change
+from messagebroker.ops.metrics import PASSWORD_CHANGES
 from messagebroker.ops.names import is_email
 from messagebroker.ops.passwords import WeakPassword, WrongPassword
 from messagebroker.ops.permissions import ADMIN, ROLES
+from messagebroker.ops.sessions import Why
 
 SET_UP = Actor(name="cli:set-up")
 _LONGEST_EMAIL = 249  # `user:EMAIL` fits the audit log's column
@@ -45,7 +48,7 @@ def create(email: str, role: str, *, password: str | None = None, actor: Actor) 
         passwords.check(password, email)
     given = passwords.one_time() if password is None else None
     stored = passwords.hashed(given or password or "")
-    with _change():
+    with change():
         try:
             User.insert(
                 email=email, password_hash=stored, role=role, must_change_password=given is not None, created_at=clock.now()
@@ -71,13 +74,10 @@ def authenticate(email: str, password: str) -> User | None:
     right = passwords.matches(user.password_hash if user else None, password)
     if user is None or not right:
         return None
-    user.last_login_at = clock.now()
-    changed: list[pw.Field] = [User.last_login_at]
     if passwords.is_outdated(user.password_hash):
         user.password_hash = passwords.hashed(password)
-        changed.append(User.password_hash)
-    with connected():
-        user.save(only=changed)
+        with connected():
+            user.save(only=[User.password_hash])
     return user
 
 
@@ -106,10 +106,27 @@ def _known(typed: str) -> User | None:
     return user if user is not None and user.email == email else None
 
 
-def by_id(user_id: int) -> User | None:
-    """The user, also a disabled one."""
+def by_id(user_id: int) -> User:
+    """The user, also a disabled one.
+
+    Raises:
+        NotFound: there is none of this number.
+    """
     with connected():
-        return User.get_or_none(User.id == user_id)
+        return _one(user_id)
+
+
+def of_address(email: str) -> list[User]:
+    """The user of this address, or nobody."""
+    user = _known(email)
+    return [] if user is None else [user]
+
+
+def page(*, limit: int, after: int | None = None) -> list[User]:
+    """Up to `limit` users in the order in which they were made, after the user `after`."""
+    query = User.select() if after is None else User.select().where(User.id > after)
+    with connected():
+        return list(query.order_by(User.id).limit(limit))
 
 
 def list_all() -> list[User]:
@@ -156,11 +173,7 @@ def set_role(email: str, role: str, *, actor: Actor) -> None:
         NotFound: there is no such user.
         Refused: no such role, or nobody would be left who is an admin.
     """
-    _check_role(role)
-    user = find(email)
-    with _change(), _an_admin_remains():
-        User.update(role=role).where(User.id == user.id).execute()
-        audit.record_by(actor, "user.set-role", "user", user.email, {"from": user.role, "to": role})
+    alter(find(email).id, role=role, actor=actor)
 
 
 def set_disabled(email: str, disabled: bool, *, actor: Actor) -> None:
@@ -170,24 +183,57 @@ def set_disabled(email: str, disabled: bool, *, actor: Actor) -> None:
         NotFound: there is no such user.
         Refused: nobody would be left who is an admin.
     """
-    user = find(email)
-    with _change(), _an_admin_remains():
-        User.update(disabled_at=clock.now() if disabled else None).where(User.id == user.id).execute()
-        audit.record_by(actor, "user.disable" if disabled else "user.enable", "user", user.email)
+    alter(find(email).id, disabled=disabled, actor=actor)
+
+
+def alter(
+    user_id: int,
+    *,
+    role: str | None = None,
+    disabled: bool | None = None,
+    actor: Actor,
+    check: Callable[[User], None] | None = None,
+) -> User:
+    """Gives a user another role, shuts them out or lets them in; what is None or so already stays. The user as they are then.
+
+    `check` sees the user as they are before, while nobody else can change them, and may raise.
+
+    Raises:
+        NotFound: there is no such user.
+        Refused: no such role, or nobody would be left who is an admin.
+    """
+    if role is not None:
+        _check_role(role)
+    with change(), _an_admin_remains():
+        user = _one(user_id)
+        if check is not None:
+            check(user)
+        if role is not None and role != user.role:
+            audit.record_by(actor, "user.set-role", "user", user.email, {"from": user.role, "to": role})
+            user.role = role
+        if disabled is not None and disabled != (user.disabled_at is not None):
+            user.disabled_at = clock.now() if disabled else None
+            audit.record_by(actor, "user.disable" if disabled else "user.enable", "user", user.email)
+            if disabled:
+                sessions.end_all(user, Why.DISABLED, actor)
+        user.save(only=[User.role, User.disabled_at])
+    return user
+
+
+def _one(user_id: int) -> User:
+    user = User.get_or_none(User.id == user_id)
+    if user is None:
+        raise NotFound("there is no such user")
+    return user
 
 
 def _store_password(user: User, new: str, *, must_change: bool, actor: Actor, action: str) -> None:
     stored = passwords.hashed(new)
-    with _change():
+    with change():
         User.update(password_hash=stored, must_change_password=must_change).where(User.id == user.id).execute()
         audit.record_by(actor, action, "user", user.email)
-
-
-@contextmanager
-def _change() -> Iterator[None]:
-    """A change and its audit row: both or neither."""
-    with connected(), database.atomic():
-        yield
+        sessions.end_all(user, Why.PASSWORD, actor)
+    PASSWORD_CHANGES.labels(action.removeprefix("user.")).inc()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from falcon import testing
 
 from messagebroker.db.models import PRIORITIES, AuditEntry, DataKey, Message, User
-from messagebroker.ops import clock, ids, passwords, users
+from messagebroker.ops import clock, ids, passwords, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.identity import Kind, Peer
 from messagebroker.ops.keyring import KeyRing
@@ -78,7 +78,7 @@ class Cast:
         return users.find(f"{role}@example.org")
 
     def token(self, role: str) -> str:
-        return self.tokens.issue(self.person(role))
+        return sessions.begin(self.tokens, self.person(role)).access
 
     def call(
         self, method: str, path: str, *, token: str | None = None, peer: str | None = None,

@@ -12,25 +12,38 @@ from messagebroker.errors import BrokerError
 from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
-from messagebroker.http.main import authority, gauges, login
+from messagebroker.http.main import authority, gauges, login, tokens
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
 from messagebroker.http.main.clients import Clients
+from messagebroker.http.main.group_members import GroupMember, GroupMembers
+from messagebroker.http.main.groups import Groups, OneGroup
 from messagebroker.http.main.login import Login
 from messagebroker.http.main.me import Me
 from messagebroker.http.main.message import MessageBody, OneMessage
 from messagebroker.http.main.messages import Messages
 from messagebroker.http.main.password import Password
 from messagebroker.http.main.queue_stats import QueueStats
-from messagebroker.ops import passwords, registry
+from messagebroker.http.main.rates import Rates
+from messagebroker.http.main.second_factor import ConfirmSecondFactor, MySecondFactor, NewRecoveryCodes, RemoveSecondFactor
+from messagebroker.http.main.sessions import MySession, MySessions, UserSession, UserSessions
+from messagebroker.http.main.tokens import Logout, Refresh
+from messagebroker.http.main.users import OneUser, UserPassword, Users, UserSecondFactor
+from messagebroker.ops import passwords, registry, sessions
 from messagebroker.ops.identity import Peer
+from messagebroker.ops.limits import Shared
+from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.opening import Opener
+from messagebroker.ops.second_factor import SecondFactor
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings
 
 OPEN_PATHS = health.PATHS | authority.PATHS | {"/openapi.json", "/docs"}
 """Answered for everybody; nothing here tells of messages, people or clients."""
+
+ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH})
+"""Where people show who they are."""
 
 
 def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
@@ -39,7 +52,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
     Raises:
         ConfigurationError: the token secret or the master keys are missing.
     """
-    tokens, opener = Tokens.load(settings), Opener(settings)
+    signer, opener = Tokens.load(settings), Opener(settings)
     passwords.prepare()
     access = Access(
         watcher=watcher,
@@ -48,15 +61,15 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         certificate_required=False,  # Callers asks for a token instead
         while_stale=_refusal_without_redis(watcher),
     )
-    callers = Callers(tokens, open_paths=OPEN_PATHS, anonymous_paths=frozenset({login.PATH}))
+    callers = Callers(signer, open_paths=OPEN_PATHS, anonymous_paths=ANONYMOUS_PATHS)
+    shared = Shared(redis)
     return make_app(
         "main",
         settings=settings,
-        middleware=[access, callers],
+        middleware=[access, Rates(shared, settings, open_paths=OPEN_PATHS), callers],
         resources=[
-            Login(tokens),
+            *_people(settings, signer, shared),
             Me(),
-            Password(tokens),
             Messages(),
             OneMessage(opener),
             MessageBody(opener),
@@ -70,6 +83,35 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         refresh_metrics=lambda: gauges.refresh(redis),
         warnings=lambda: [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"],
     )
+
+
+def _people(settings: Settings, signer: Tokens, shared: Shared) -> list[object]:
+    """Logging in and out, users, groups."""
+    second = SecondFactor(settings)
+    at_login = Lockout(shared, "login", sessions.came_from)
+    inside = Lockout(shared, "inside", lambda account, address: False)
+    return [
+        Login(signer, at_login, second),
+        Refresh(signer),
+        Logout(),
+        Password(signer, inside),
+        MySecondFactor(second, inside),
+        ConfirmSecondFactor(second, inside),
+        RemoveSecondFactor(second, inside),
+        NewRecoveryCodes(second, inside),
+        MySessions(),
+        MySession(),
+        Users(),
+        OneUser(),
+        UserPassword(),
+        UserSecondFactor(),
+        UserSessions(),
+        UserSession(),
+        Groups(),
+        OneGroup(),
+        GroupMembers(),
+        GroupMember(),
+    ]
 
 
 def _database_problem() -> str | None:

@@ -14,7 +14,7 @@ from messagebroker.http.problems import Problem
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.permissions import Permission, allows
-from messagebroker.ops.tokens import Tokens
+from messagebroker.ops.tokens import Holder, Tokens
 
 COMPONENTS = frozenset({"proxy", "portal"})
 """Components that main listens to."""
@@ -42,6 +42,7 @@ class Caller:
     component: str | None = None
     address: str | None = None
     user_agent: str | None = None
+    session: bytes | None = None  # a person's
 
     def may(self, permission: Permission) -> bool:
         """Whether this person has it; a component has none."""
@@ -81,7 +82,7 @@ class Callers:
     def _caller(self, request: falcon.Request) -> Caller:
         peer = request.context.peer
         authorization = request.env.get("HTTP_AUTHORIZATION")
-        address, user_agent = _address(request), request.env.get("HTTP_USER_AGENT")
+        address, user_agent = address_of(request), request.env.get("HTTP_USER_AGENT")
         if peer is not None and peer.kind == "client":
             name = "clients-use-the-proxy" if authorization is None else "certificate-and-token"
             raise _forbidden(name, "a client's certificate has no rights here, and none beside a token; clients use the proxy")
@@ -90,14 +91,15 @@ class Callers:
             return Caller(component=peer.name if speaks_itself else None, address=address, user_agent=user_agent)
         if peer is not None and peer.name not in _FOR_PEOPLE:
             raise _forbidden("certificate-and-token", f"component:{peer.name} does not speak for people")
-        return Caller(person=self._person(authorization), address=address, user_agent=user_agent)
+        holder = self._holder(authorization)
+        return Caller(person=holder.user, session=holder.session, address=address, user_agent=user_agent)
 
-    def _person(self, authorization: str) -> User:
+    def _holder(self, authorization: str) -> Holder:
         scheme, _, token = authorization.partition(" ")
-        person = self._tokens.holder(token.strip()) if scheme.lower() == "bearer" else None
-        if person is None:
-            raise _unauthorized("token-invalid", "this token is not valid, or not any more; log in again")
-        return person
+        holder = self._tokens.holder(token.strip()) if scheme.lower() == "bearer" else None
+        if holder is None:
+            raise _unauthorized("token-invalid", "this token is not valid, or not any more; refresh it, or log in again")
+        return holder
 
     def process_resource(self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any) -> None:
         """Grants what the resource's `rights` say for the method, and nothing else."""
@@ -122,7 +124,7 @@ def _hold_to(right: Right, caller: Caller) -> None:
         raise _forbidden("forbidden", f"the role {person.role} may not do this", permission=right.permission)
 
 
-def _address(request: falcon.Request) -> str | None:
+def address_of(request: falcon.Request) -> str | None:
     """Where the request comes from. The portal alone is believed when it says for whom it asks."""
     own: str | None = request.env.get("REMOTE_ADDR")
     peer = request.context.peer

@@ -6,8 +6,8 @@ import redis as redis_py
 
 from messagebroker.actors.worker_checks import observe_queues
 from messagebroker.errors import BrokerError
-from messagebroker.ops import heartbeats
-from messagebroker.ops.metrics import LEADERS, PROCESSES
+from messagebroker.ops import heartbeats, sessions
+from messagebroker.ops.metrics import LEADERS, PROCESSES, SESSIONS_ACTIVE
 from messagebroker.roles import ROLES
 from messagebroker.settings import WITH_DATABASE
 
@@ -19,6 +19,7 @@ def refresh(redis: redis_py.Redis) -> None:
     LEADERS.clear()
     try:
         found = heartbeats.alive()
+        SESSIONS_ACTIVE.set(sessions.count_active())
     except BrokerError:
         return  # main's readiness says that the database is away
     for role in (role.name for role in ROLES if role.name in WITH_DATABASE):

@@ -1,4 +1,4 @@
-"""POST /api/v1/auth/login: an e-mail address and a password for a token."""
+"""POST /api/v1/auth/login: an e-mail address, a password and, for those who have one, a second factor for a session."""
 
 from __future__ import annotations
 
@@ -10,83 +10,81 @@ import msgspec
 from messagebroker.db.models import User
 from messagebroker.http.decoding import answer, read_json
 from messagebroker.http.main.callers import Caller, Right
+from messagebroker.http.main.tokens import WAIT, SessionAnswer, session_answer, too_many
 from messagebroker.http.openapi import PUBLIC, Operation
 from messagebroker.http.problems import Problem
-from messagebroker.ops import audit, users
-from messagebroker.ops.metrics import LOGINS
-from messagebroker.ops.throttle import Throttle
+from messagebroker.ops import audit, sessions, users
+from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.metrics import FAILED_LOGINS, LOGINS
+from messagebroker.ops.second_factor import SecondFactor
 from messagebroker.ops.tokens import Tokens
 
 PATH = "/api/v1/auth/login"
+Code = Annotated[str, msgspec.Meta(min_length=6, max_length=40)]
 
 
 class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """What a person types."""
+    """What a person types. `code`: of their second factor, or a recovery code; for those who have set one up."""
 
     email: Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-
-
-class TokenAnswer(msgspec.Struct, kw_only=True):
-    """Send it as `Authorization: Bearer …`. With `must_change_password` it is good for changing the password only."""
-
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105
-    expires_in: int
-    must_change_password: bool
+    code: Code | None = None
 
 
 class Login:
-    """Whoever guesses is slowed down, by account and address and by address alone."""
+    """Whoever guesses is slowed down, by account and by address."""
 
     rights: ClassVar = {"POST": Right(anonymous=True)}
     operations: ClassVar = (
         Operation(
-            "POST", PATH, "Log in", LoginRequest, {200: TokenAnswer, 401: None, 403: None, 429: None, 503: None},
-            security=PUBLIC, tag="people",
+            "POST", PATH, "Log in", LoginRequest, {200: SessionAnswer, 401: None, 403: None, 429: None, 503: None},
+            security=PUBLIC, tag="people", response_headers=WAIT,
+            description="A 401 `second-factor-required` asks for the same once more, with `code`.",
         ),
     )  # fmt: skip
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, lockout: Lockout, second_factor: SecondFactor) -> None:
         self._tokens = tokens
         self._decoder = msgspec.json.Decoder(LoginRequest)
-        self._by_account = Throttle(failures=5, seconds=300)
-        self._by_address = Throttle(failures=50, seconds=300)
+        self._lockout = lockout
+        self._second = second_factor
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        """200 with a token; the same 401 for a wrong password, an unknown and a disabled user."""
+        """200 with tokens; the same 401 for a wrong password, an unknown and a disabled user."""
         caller: Caller = request.context.caller
         given = read_json(request, self._decoder)
-        address, account = str(caller.address), f"{caller.address} {given.email.strip().lower()}"
-        self._refuse_guessers(account, address)
-        user = users.authenticate(given.email, given.password)
-        if user is None:
-            self._by_account.failed(account)
-            self._by_address.failed(address)
-            LOGINS.labels("refused").inc()
-            _record_failure(caller, given.email)
-            raise Problem(401, "wrong-credentials", "e-mail address or password is wrong")
-        self._by_account.succeeded(account)
-        LOGINS.labels("ok").inc()
-        audit.record(f"user:{user.email}", "user.login", "user", user.email, caller.address, caller.user_agent)
-        answer(response, token_answer(self._tokens, user))
-
-    def _refuse_guessers(self, account: str, address: str) -> None:
-        wait = max(self._by_account.wait_seconds(account), self._by_address.wait_seconds(address))
+        address = str(caller.address)
+        wait = self._lockout.begin(given.email, address)
         if wait > 0:
             LOGINS.labels("throttled").inc()
-            seconds = str(int(wait) + 1)
-            raise Problem(429, "too-many-attempts", f"wait {seconds} seconds and try again", headers={"Retry-After": seconds})
+            FAILED_LOGINS.labels("throttled").inc()
+            raise too_many(wait)
+        user = users.authenticate(given.email, given.password)
+        if user is None:
+            raise self._refusal(caller, given.email, "wrong-credentials", "e-mail address or password is wrong")
+        self._ask_for_second_factor(user, given, caller)
+        self._lockout.succeeded(user.email, address)
+        LOGINS.labels("ok").inc()
+        audit.record(f"user:{user.email}", "user.login", "user", user.email, caller.address, caller.user_agent)
+        pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
+        answer(response, session_answer(self._tokens, pair))
 
+    def _ask_for_second_factor(self, user: User, given: LoginRequest, caller: Caller) -> None:
+        if user.totp_confirmed_at is None:
+            return
+        if given.code is None:
+            self._lockout.forgiven(user.email, str(caller.address))
+            raise Problem(
+                401, "second-factor-required", "send the same again with `code` from your authenticator", field="code"
+            )
+        if not self._second.check(user, given.code, caller.actor):
+            raise self._refusal(caller, user.email, "wrong-code", "this code is wrong, or was used already", field="code")
 
-def token_answer(tokens: Tokens, user: User) -> TokenAnswer:
-    """A new token for somebody who has just shown their password."""
-    return TokenAnswer(
-        access_token=tokens.issue(user), expires_in=tokens.seconds, must_change_password=user.must_change_password
-    )
-
-
-def _record_failure(caller: Caller, typed: str) -> None:
-    """Names accounts that exist. What else was typed may be a password in the wrong box, and is not kept."""
-    known = users.is_known(typed)
-    audit.record_by(caller.actor, "user.login-failed", "user", typed.strip().lower() if known else "unknown")
+    def _refusal(self, caller: Caller, typed: str, name: str, detail: str, field: str | None = None) -> Problem:
+        """Names accounts that exist. What else was typed may be a password in the wrong box, and is not kept."""
+        self._lockout.failed(typed, str(caller.address))
+        LOGINS.labels("refused").inc()
+        FAILED_LOGINS.labels(name).inc()
+        known = users.is_known(typed)
+        audit.record_by(caller.actor, "user.login-failed", "user", typed.strip().lower() if known else "unknown")
+        return Problem(401, name, detail, field=field)

@@ -9,12 +9,12 @@ import msgspec
 
 from messagebroker.http.decoding import answer, read_json
 from messagebroker.http.main.callers import Right
-from messagebroker.http.main.login import TokenAnswer, token_answer
+from messagebroker.http.main.tokens import WAIT, SessionAnswer, session_answer, too_many
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
-from messagebroker.ops import users
+from messagebroker.ops import sessions, users
+from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.passwords import MAX_LENGTH, WeakPassword, WrongPassword
-from messagebroker.ops.throttle import Throttle
 from messagebroker.ops.tokens import Tokens
 
 
@@ -31,30 +31,33 @@ class Password:
     rights: ClassVar = {"POST": Right(signed_in=True)}
     operations: ClassVar = (
         Operation(
-            "POST", "/api/v1/auth/password", "Change my password", PasswordChange, {200: TokenAnswer, 429: None},
-            security=TOKEN, tag="people", description="Ends every token of this person; the answer holds a new one.",
+            "POST", "/api/v1/auth/password", "Change my password", PasswordChange, {200: SessionAnswer, 429: None},
+            security=TOKEN, tag="people", description="Ends every session of this person; the answer begins a new one.",
+            response_headers=WAIT,
         ),
     )  # fmt: skip
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, lockout: Lockout) -> None:
         self._tokens = tokens
         self._decoder = msgspec.json.Decoder(PasswordChange)
-        self._attempts = Throttle(failures=5, seconds=300)
+        self._lockout = lockout
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        """200 with a new token."""
+        """200 with new tokens."""
         caller = request.context.caller
         given = read_json(request, self._decoder)
-        wait = self._attempts.wait_seconds(caller.person.email)
+        email, address = caller.person.email, str(caller.address)
+        wait = self._lockout.begin(email, address)
         if wait > 0:
-            seconds = str(int(wait) + 1)
-            raise Problem(429, "too-many-attempts", f"wait {seconds} seconds and try again", headers={"Retry-After": seconds})
+            raise too_many(wait)
         try:
             user = users.change_password(caller.person, given.current_password, given.new_password, actor=caller.actor)
         except WrongPassword as error:
-            self._attempts.failed(caller.person.email)
+            self._lockout.failed(email, address)
             raise Problem(403, "wrong-password", str(error), field="current_password") from None
         except WeakPassword as error:
+            self._lockout.forgiven(email, address)
             raise Problem(422, "weak-password", str(error), field="new_password") from None
-        self._attempts.succeeded(caller.person.email)
-        answer(response, token_answer(self._tokens, user))
+        self._lockout.succeeded(email, address)
+        pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
+        answer(response, session_answer(self._tokens, pair))

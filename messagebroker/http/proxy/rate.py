@@ -9,18 +9,8 @@ from __future__ import annotations
 from math import ceil
 
 from messagebroker.http.problems import Problem
+from messagebroker.ops.limits import GCRA
 from messagebroker.ops.redis_client import NAMESPACE
-
-SCRIPT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local due = tonumber(redis.call('GET', KEYS[1]) or '0')
-if due < now then due = now end
-if due - now > 1000000 then return {1, due - now - 1000000} end
-due = due + math.floor(ARGV[1] * 1000000 / ARGV[2])
-redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000) + 1000)
-return {0, due - now}
-"""
 
 
 class Charge:
@@ -42,7 +32,7 @@ class Charge:
 
     def command(self) -> tuple[str | int, ...]:
         """The Redis command."""
-        return ("EVAL", SCRIPT, 1, self._key, self._messages, self._rate)
+        return ("EVAL", GCRA, 1, self._key, self._messages, self._rate)
 
     def settle(self, reply: list[int]) -> Problem | None:
         """Reads the reply: None when the request may go in."""

@@ -19,7 +19,7 @@ from messagebroker.settings import Settings, load
 @pytest.fixture
 def settings(database: pw.Database, tmp_path: Path) -> Settings:
     """Beside the fixture's database; Redis is not there."""
-    made = load({}, data_dir=tmp_path, environment="test", redis_port=1)
+    made = load({}, data_dir=tmp_path, environment="test", redis_port=1, api_rate_per_user=10_000, api_rate_per_address=10_000)
     keyring.first_secrets(made)
     return made
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from support.cast import TEST, Cast, assert_problem, audited, peer
 
 from messagebroker.http.main.app import OPEN_PATHS
@@ -16,6 +17,7 @@ from messagebroker.ops import clock, users
 from messagebroker.ops.tokens import AUDIENCE, ISSUER
 
 ME, LIST = "/api/v1/auth/me", "/api/v1/messages"
+SESSIONS = {"another's session": None, "no session": "00" * 16, "session as a number": 7}
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -53,6 +55,11 @@ def forged(cast: Cast, attack: str) -> str:
         return jwt.encode({**claims, "sub": "999999"}, secret, algorithm="HS256")
     if attack == "no number":
         return jwt.encode({**claims, "sub": "1 OR 1=1"}, secret, algorithm="HS256")
+    if attack in SESSIONS:
+        other = claims_of(cast.token("user"))["sid"]
+        return jwt.encode({**claims, "sid": SESSIONS[attack] or other}, secret, algorithm="HS256")
+    if attack == "asymmetric":  # a server that took the algorithm from the header would use its secret as a public key
+        return jwt.encode(claims, rsa.generate_private_key(65537, 2048), algorithm="RS256")
     if attack.startswith("without "):
         left = {name: value for name, value in claims.items() if name != attack.removeprefix("without ")}
         return jwt.encode(left, secret, algorithm="HS256")
@@ -62,7 +69,8 @@ def forged(cast: Cast, attack: str) -> str:
 ATTACKS = [
     "no algorithm", "no algorithm, old signature", "another algorithm", "another key", "another audience", "another issuer",
     "expired", "from the future", "other claims, old signature", "nobody's number", "no number", "without exp", "without aud",
-    "without iss", "without pwd", "without sub", "cut", "empty", "noise", "words", "huge",
+    "without iss", "without pwd", "without sub", "without sid", "another's session", "no session", "session as a number",
+    "asymmetric", "cut", "empty", "noise", "words", "huge",
 ]  # fmt: skip
 
 
@@ -91,6 +99,8 @@ def test_a_token_ends_with_its_user_and_with_the_password(cast: Cast) -> None:
     users.set_disabled("user@example.org", True, actor=TEST)
     assert_problem(cast.call("GET", ME, token=token), 401, "token-invalid")
     users.set_disabled("user@example.org", False, actor=TEST)
+    assert_problem(cast.call("GET", ME, token=token), 401, "token-invalid")
+    token = cast.token("user")
     assert cast.call("GET", ME, token=token).status_code == 200
     users.reset_password("user@example.org", actor=TEST)
     assert_problem(cast.call("GET", ME, token=token), 401, "token-invalid")

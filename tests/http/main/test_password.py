@@ -28,7 +28,7 @@ def test_a_one_time_password_is_replaced(cast: Cast) -> None:
     assert one_time
     answer = cast.post(PATH, "new", json=change(current=one_time))
     assert answer.json["must_change_password"] is False
-    assert cast.call("GET", "/api/v1/messages", token=answer.json["access_token"]).status_code == 200
+    assert cast.call("GET", "/api/v1/groups", token=answer.json["access_token"]).status_code == 200
 
 
 def test_a_wrong_current_password_changes_nothing_and_counts(cast: Cast) -> None:

@@ -1,0 +1,197 @@
+"""/api/v1/groups: people who belong together. Who manages all groups sees and changes all; others see their own."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import falcon
+import msgspec
+
+from messagebroker.errors import Refused
+from messagebroker.http.decoding import answer, read_json, read_query
+from messagebroker.http.main.callers import Caller, Right
+from messagebroker.http.main.etags import DESCRIBED, require_match, set_etag
+from messagebroker.http.main.lists import Cursor, Limit
+from messagebroker.http.main.people import number
+from messagebroker.http.openapi import TOKEN, Operation
+from messagebroker.http.problems import Problem
+from messagebroker.ops import cursors, group_members, groups
+from messagebroker.ops.groups import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_TOPICS, Details
+from messagebroker.ops.names import TOPIC
+from messagebroker.ops.permissions import Permission
+
+PATH = "/api/v1/groups"
+ONE = PATH + "/{group_id}"
+GroupId = Annotated[int, msgspec.Meta(ge=1)]
+MANAGE = Permission.GROUPS_MANAGE
+OWN = Permission.MESSAGES_OWN  # what a group is for: reading what belongs to it
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
+Description = Annotated[str, msgspec.Meta(max_length=LONGEST_DESCRIPTION)]
+Topic = Annotated[str, msgspec.Meta(pattern=TOPIC)]
+
+
+class GroupQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How much, from where on."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+class GroupView(msgspec.Struct, kw_only=True):
+    """A group. `manager`: an address; `members`: how many; `topics`: what all of them may read."""
+
+    id: int
+    name: str
+    description: str
+    manager: str | None
+    topics: list[str]
+    members: int
+
+
+class GroupPage(msgspec.Struct, kw_only=True):
+    """Part of the list. `next` is the `cursor` of the following part; null: there is none."""
+
+    items: list[GroupView]
+    next: str | None
+
+
+class NewGroup(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An empty group; PATCH gives it a manager and topics."""
+
+    name: Name
+    description: Description = ""
+
+
+class GroupChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What is left out stays. `manager`: an address, or null for nobody."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    manager: Annotated[str, msgspec.Meta(min_length=3, max_length=249)] | msgspec.UnsetType | None = msgspec.UNSET
+    topics: Annotated[list[Topic], msgspec.Meta(max_length=MOST_TOPICS)] | msgspec.UnsetType = msgspec.UNSET
+
+
+def view_of(details: Details) -> GroupView:
+    """A group as it is shown."""
+    return msgspec.convert(details, GroupView, from_attributes=True)
+
+
+def seen(caller: Caller, group_id: str, *, managing: bool = False) -> Details:
+    """The group of a path, when the caller manages groups or belongs to this one (with `managing`: is its manager).
+
+    Raises:
+        NotFound, Problem: to everybody else it looks like one that never was; to its members, who may not, a 403.
+    """
+    assert caller.person is not None
+    found = groups.find(number(group_id, "group"))
+    me = caller.person.id
+    if caller.may(MANAGE) or found.manager_id == me:
+        return found
+    if not group_members.is_member(found.id, me):
+        raise Problem(404, "not-found", "there is no such group")
+    if managing:
+        raise Problem(403, "forbidden", "this is for the group's manager")
+    return found
+
+
+class Groups:
+    """In the order in which they were made."""
+
+    rights: ClassVar = {"GET": Right(permission=MANAGE, own=OWN), "POST": Right(permission=MANAGE)}
+    operations: ClassVar = (
+        Operation("GET", PATH, "Groups of people", responses={200: GroupPage}, query=GroupQuery, security=TOKEN, tag="people"),
+        Operation(
+            "POST", PATH, "Make a group", NewGroup, {201: GroupView, 409: None}, security=TOKEN, tag="people",
+            response_headers={201: {"Location": "Of the group.", **DESCRIBED}},
+        ),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(NewGroup)
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """A page: all groups for who manages them, one's own for others."""
+        caller: Caller = request.context.caller
+        assert caller.person is not None
+        query = read_query(request, GroupQuery)
+        try:
+            after = None if query.cursor is None else cursors.read_number(query.cursor)
+        except cursors.WrongCursor as error:
+            raise Problem(400, "invalid-parameter", str(error), field="cursor") from None
+        of_user = None if caller.may(MANAGE) else caller.person.id
+        found = groups.page(limit=query.limit + 1, after=after, of_user=of_user)
+        items = [view_of(details) for details in found[: query.limit]]
+        more = len(found) > query.limit
+        answer(response, GroupPage(items=items, next=cursors.of_number(items[-1].id) if more else None))
+
+    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        """201 with the group."""
+        given = read_json(request, self._decoder)
+        try:
+            made = view_of(groups.create(given.name, description=given.description, actor=request.context.caller.actor))
+        except Refused as error:
+            raise Problem(422, "invalid-field", str(error)) from None
+        response.set_header("Location", f"{PATH}/{made.id}")
+        set_etag(response, made)
+        answer(response, made, status=201)
+
+
+class OneGroup:
+    """Its members may look; changing it is for who manages groups, since its topics say what its members read."""
+
+    rights: ClassVar = {
+        "GET": Right(permission=MANAGE, own=OWN),
+        "PATCH": Right(permission=MANAGE),
+        "DELETE": Right(permission=MANAGE),
+    }
+    operations: ClassVar = (
+        Operation(
+            "GET", ONE, "One group", responses={200: GroupView, 404: None}, path_types={"group_id": GroupId}, security=TOKEN,
+            tag="people", response_headers={200: DESCRIBED},
+        ),
+        Operation(
+            "PATCH", ONE, "Change a group", GroupChange, {200: GroupView, 404: None, 409: None, 412: None},
+            path_types={"group_id": GroupId}, security=TOKEN, tag="people", response_headers={200: DESCRIBED},
+            description="Takes If-Match.",
+        ),
+        Operation(
+            "DELETE", ONE, "Remove a group", responses={204: None, 404: None, 412: None}, path_types={"group_id": GroupId},
+            security=TOKEN, tag="people", description="Its members stay users. Takes If-Match.",
+        ),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(GroupChange)
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
+        """The group, with an ETag."""
+        shown = view_of(seen(request.context.caller, group_id))
+        set_etag(response, shown)
+        answer(response, shown)
+
+    def on_patch(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
+        """The group as it is then."""
+        caller: Caller = request.context.caller
+        given = read_json(request, self._decoder)
+        wanted = {field: value for field, value in msgspec.structs.asdict(given).items() if value is not msgspec.UNSET}
+        try:
+            changed = groups.alter(
+                number(group_id, "group"),
+                **wanted,
+                actor=caller.actor,
+                check=lambda before: require_match(request, view_of(before)),
+            )
+        except Refused as error:
+            raise Problem(422, "invalid-field", str(error)) from None
+        shown = view_of(changed)
+        set_etag(response, shown)
+        answer(response, shown)
+
+    def on_delete(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
+        """204."""
+        caller: Caller = request.context.caller
+        groups.delete(
+            number(group_id, "group"), actor=caller.actor, check=lambda before: require_match(request, view_of(before))
+        )
+        response.status = 204

@@ -1,0 +1,75 @@
+"""Who is in a group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from messagebroker.db import models
+from messagebroker.db.connection import connected
+from messagebroker.db.models import User
+from messagebroker.errors import NotFound
+from messagebroker.ops import audit, clock
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.changes import change, locked
+
+Group: Any = models.Group  # the stubs of peewee know no columns
+GroupMember: Any = models.GroupMember
+
+
+def add_member(group_id: int, email: str, *, actor: Actor) -> User:
+    """Puts a user in; they may be in already.
+
+    Raises:
+        NotFound: there is no such group or user.
+    """
+    with change():
+        group = _group(group_id)
+        user = User.get_or_none(User.email == email.strip().lower())
+        if user is None:
+            raise NotFound("there is no user of this address")
+        if not _membership(group_id, user.id).exists():
+            GroupMember.insert(group=group_id, user=user.id, added_at=clock.now()).execute()
+            audit.record_by(actor, "group.add-member", "group", str(group_id), {"name": group.name, "user": user.email})
+        return user
+
+
+def remove_member(group_id: int, user_id: int, *, actor: Actor) -> None:
+    """Takes a user out.
+
+    Raises:
+        NotFound: there is no such group, or they are not in it.
+    """
+    with change():
+        group = _group(group_id)
+        user = User.get_or_none(User.id == user_id)
+        removed = GroupMember.delete().where(GroupMember.group == group_id, GroupMember.user == user_id).execute()
+        if user is None or not removed:
+            raise NotFound("they are not in this group")
+        audit.record_by(actor, "group.remove-member", "group", str(group_id), {"name": group.name, "user": user.email})
+
+
+def page(group_id: int, *, limit: int, after: int | None = None) -> list[User]:
+    """Up to `limit` members in the order of their numbers, after the user `after`."""
+    query = User.select().join(GroupMember).where(GroupMember.group == group_id)
+    if after is not None:
+        query = query.where(GroupMember.user > after)
+    with connected():
+        return list(query.order_by(GroupMember.user).limit(limit))
+
+
+def is_member(group_id: int, user_id: int) -> bool:
+    """Whether they are in it; its manager need not be."""
+    with connected():
+        return bool(_membership(group_id, user_id).exists())
+
+
+def _membership(group_id: int, user_id: int) -> Any:
+    return GroupMember.select().where(GroupMember.group == group_id, GroupMember.user == user_id)
+
+
+def _group(group_id: int) -> Any:
+    """Locked, so that two who add the same user come one after the other."""
+    group = locked(Group.select().where(Group.id == group_id)).first()
+    if group is None:
+        raise NotFound("there is no such group")
+    return group
