@@ -6,6 +6,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from messagebroker.errors import Refused
 from messagebroker.ops.pki import PublicKey
@@ -63,3 +65,9 @@ def _check_key(key: object, *, ecdsa_only: bool) -> None:
         raise WrongRequest(f"an RSA key of {key.key_size} bits is not taken; {_KEYS}")
     if key.public_numbers().e < 65537:
         raise WrongRequest("an RSA key with an exponent below 65537 is not taken")
+
+
+def request_for(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
+    """A signing request in PEM, as the holder of a key makes it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256()).public_bytes(Encoding.PEM)

@@ -106,6 +106,12 @@ def public_bytes(key: object) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def has_key(certificate_pem: bytes, key: PublicKey) -> bool:
+    """Whether a certificate is for this key."""
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return load_certificate(certificate_pem).public_key().public_bytes(*form) == key.public_bytes(*form)
+
+
 def make_ca(key: ec.EllipticCurvePrivateKey, organisation: str) -> Pair:
     """A self-signed CA that may sign holders' certificates and CRLs, and no other CA."""
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import redis as redis_py
 
@@ -16,6 +17,7 @@ from messagebroker.http.main import authority, gauges, login
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
+from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
 from messagebroker.http.main.clients import Clients
 from messagebroker.http.main.login import Login
 from messagebroker.http.main.me import Me
@@ -62,7 +64,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             MessageBody(opener),
             QueueStats(redis),
             AuditLog(),
-            Clients(),
+            *_senders(settings),
             CaCertificate(settings),
             RevocationList(settings),
         ],
@@ -70,6 +72,16 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         refresh_metrics=lambda: gauges.refresh(redis),
         warnings=lambda: [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"],
     )
+
+
+def _senders(settings: Settings) -> list[Any]:
+    """Clients and their certificates."""
+    return [
+        Clients(settings),
+        OneClient(settings),
+        DisabledClient(settings),
+        EnabledClient(settings),
+    ]
 
 
 def _database_problem() -> str | None:
