@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,11 @@ def test_a_replacement_that_was_interrupted_is_ended_or_forgotten(settings: Sett
     old = bundle.certificate.read_bytes(), bundle.key.read_bytes()
     certificates.renew(settings, "proxy", out=tmp_path / "new")
     new = (tmp_path / "new" / "proxy.crt").read_bytes(), (tmp_path / "new" / "proxy.key").read_bytes()
-    marker = files.folder / ".proxy.crt.next"
+    marker = files.folder / ".proxy.crt.next-1"
     marker.write_bytes(new[0])  # died before the key
+    files.finish()
+    assert marker.exists(), "another process may be about to go on"
+    os.utime(marker, (1, 1))
     files.finish()
     assert (bundle.certificate.read_bytes(), bundle.key.read_bytes()) == old
     assert not marker.exists()

@@ -17,6 +17,9 @@ from messagebroker.http.main import authority, gauges, login
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
+from messagebroker.http.main.certificate import OneCertificate, RenewedCertificate, RevokedCertificate, RevokedClient
+from messagebroker.http.main.certificate_renewals import COMPONENT_PATH, ClientRenewals, ComponentRenewals
+from messagebroker.http.main.certificates import Bundles, Certificates
 from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
 from messagebroker.http.main.clients import Clients
 from messagebroker.http.main.login import Login
@@ -50,7 +53,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         certificate_required=False,  # Callers asks for a token instead
         while_stale=_refusal_without_redis(watcher),
     )
-    callers = Callers(tokens, open_paths=OPEN_PATHS, anonymous_paths=frozenset({login.PATH}))
+    callers = Callers(tokens, open_paths=OPEN_PATHS, anonymous_paths=frozenset({login.PATH, COMPONENT_PATH}))
     return make_app(
         "main",
         settings=settings,
@@ -81,6 +84,14 @@ def _senders(settings: Settings) -> list[Any]:
         OneClient(settings),
         DisabledClient(settings),
         EnabledClient(settings),
+        RevokedClient(settings),
+        Certificates(settings),
+        Bundles(settings),
+        OneCertificate(settings),
+        RenewedCertificate(settings),
+        RevokedCertificate(settings),
+        ClientRenewals(settings),
+        ComponentRenewals(settings),
     ]
 
 
