@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "services": ("messagebroker.cli.services:app", "The roles as services: Windows services, systemd, Compose."),
     "db": ("messagebroker.cli.db:app", "The database's schema."),
     "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
+    "clients": ("messagebroker.cli.clients:app", "Registered senders: owners, topics, limits."),
     "users": ("messagebroker.cli.users:app", "People who log in."),
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),

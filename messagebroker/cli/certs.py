@@ -26,6 +26,10 @@ app = typer.Typer()
 Name = Annotated[str, typer.Argument(help="A client's name, or a component's.")]
 Days = Annotated[int, typer.Option(help="How long it is valid.", min=1)]
 Out = Annotated[Path | None, typer.Option(help="A folder for the files instead of CERTS_DIR.", file_okay=False)]
+Csr = Annotated[
+    Path | None,
+    typer.Option("--csr", help="A signing request (PEM): the key stays where it was made.", dir_okay=False, exists=True),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _COLOURS = {"valid": "green", "revoked": "red", "expired": "yellow"}
@@ -56,26 +60,33 @@ def issue(
     domain: Annotated[list[str] | None, typer.Option(help="A further host name or address; may be repeated.")] = None,
     days: Days = LEAF_DAYS,
     out: Out = None,
+    csr: Csr = None,
 ) -> None:
     """Issue a key and a certificate: NAME.crt, NAME.key and ca.crt, ready to hand over. Overwrites nothing.
 
+    With --csr only the certificate, for the key that the request is signed with; what else the request says is ignored.
+
     Example: messagebroker certs issue warehouse-7
+    Example: messagebroker certs issue warehouse-7 --csr warehouse-7.csr
     Example: messagebroker certs issue proxy --kind component --domain proxy.example.org
     """
     settings = load()
-    bundle = certificates.issue(settings, name, kind, domain or (), days, out)
+    bundle = certificates.issue(settings, name, kind, domain or (), days, out, csr_pem=_read(csr))
     _audit(settings, "certificate.issue", bundle.issued)
     _tell(bundle)
 
 
 @app.command()
-def renew(name: Name, days: Days = LEAF_DAYS, out: Out = None) -> None:
+def renew(name: Name, days: Days = LEAF_DAYS, out: Out = None, csr: Csr = None) -> None:
     """Issue a new key and certificate to a holder that has one, in place of its files. The earlier one stays valid.
 
+    With --csr only a new certificate, for the key that the request is signed with.
+
     Example: messagebroker certs renew warehouse-7
+    Example: messagebroker certs renew warehouse-7 --csr warehouse-7.csr
     """
     settings = load()
-    bundle = certificates.renew(settings, name, days, out)
+    bundle = certificates.renew(settings, name, days, out, csr_pem=_read(csr))
     _audit(settings, "certificate.renew", bundle.issued)
     _tell(bundle)
     if bundle.issued.kind == "component" and out is None and homes.are_around(settings):
@@ -155,6 +166,15 @@ def crl(
         write_public(out, pem, overwrite=True)
 
 
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _audit(settings: Settings, action: str, issued: Issued, **details: str) -> None:
     """A row where the database answers; the CA's folder knows everything but who it was."""
     with suppress(Unavailable), registry.session(settings):
@@ -166,7 +186,8 @@ def _tell(bundle: Bundle) -> None:
     issued = bundle.issued
     typer.echo(f"{issued.kind} {issued.name}, serial {issued.serial}, valid until {issued.not_after:%Y-%m-%d}")
     for path in (bundle.certificate, bundle.key, bundle.ca):
-        typer.echo(f"  {path}")
+        if path is not None:
+            typer.echo(f"  {path}")
     for note in bundle.notes:
         typer.echo(f"note: {note}", err=True)
 

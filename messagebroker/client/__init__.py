@@ -1,6 +1,6 @@
 """The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` for people's tools."""
 
-from messagebroker.client.answers import BatchItem, BatchResult, Message, MessagePage, Submitted
+from messagebroker.client.answers import BatchItem, BatchResult, IssuedCertificate, Message, MessagePage, Submitted
 from messagebroker.client.api import ApiClient, AsyncApiClient
 from messagebroker.client.api_calls import Caller
 from messagebroker.client.async_broker import AsyncMessageBroker
@@ -20,6 +20,7 @@ __all__ = [
     "ClientError",
     "CloudEvent",
     "Draft",
+    "IssuedCertificate",
     "Message",
     "MessageBroker",
     "MessagePage",

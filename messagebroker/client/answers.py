@@ -67,6 +67,16 @@ class MessagePage(Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class IssuedCertificate(Struct, frozen=True, kw_only=True):
+    """A certificate that the system's CA has just signed, in PEM."""
+
+    serial: str
+    name: str
+    not_before: datetime
+    not_after: datetime
+    certificate: str
+
+
 class Token(Struct, frozen=True, kw_only=True):
     """A person's access token."""
 

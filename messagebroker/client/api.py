@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from messagebroker.client import api_calls
-from messagebroker.client.answers import AuditPage, Message, MessagePage, Person, QueueStats, Token
+from messagebroker.client.answers import AuditPage, IssuedCertificate, Message, MessagePage, Person, QueueStats, Token
 from messagebroker.client.api_calls import Caller
+from messagebroker.client.renewal import OF_COMPONENTS
 from messagebroker.client.transport import AsyncTransport, Transport
 
 NOBODY = Caller()
@@ -43,6 +44,10 @@ class ApiClient(Transport):
         """A part of the audit log, newest first."""
         return self.run(api_calls.audit(caller, filters))
 
+    def renew_component_certificate(self, *, only_when_due: bool = False) -> IssuedCertificate | None:
+        """For a role of the system that shows its own certificate: a new one in its place; None when that is not due."""
+        return self.renewed(OF_COMPONENTS, only_when_due=only_when_due)
+
     def health(self, path: str = "/health") -> dict[str, Any]:
         """Whether main answers; needs no token."""
         return self.run(api_calls.health(path))
@@ -78,6 +83,10 @@ class AsyncApiClient(AsyncTransport):
     async def audit(self, caller: Caller, **filters: str | int | None) -> AuditPage:
         """A part of the audit log, newest first."""
         return await self.run(api_calls.audit(caller, filters))
+
+    async def renew_component_certificate(self, *, only_when_due: bool = False) -> IssuedCertificate | None:
+        """For a role of the system that shows its own certificate: a new one in its place; None when that is not due."""
+        return await self.renewed(OF_COMPONENTS, only_when_due=only_when_due)
 
     async def health(self, path: str = "/health") -> dict[str, Any]:
         """Whether main answers; needs no token."""

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from messagebroker.client import submission
-from messagebroker.client.answers import BatchResult, Message, Submitted
+from messagebroker.client.answers import BatchResult, IssuedCertificate, Message, Submitted
 from messagebroker.client.errors import Problem
+from messagebroker.client.renewal import OF_CLIENTS
 from messagebroker.client.submission import CloudEvent, Draft
 from messagebroker.client.transport import Transport
 
@@ -71,6 +72,13 @@ class MessageBroker(Transport):
                 if problem.name != NOT_STORED_YET or time.monotonic() + pause > deadline:
                     raise
                 time.sleep(pause)
+
+    def renew_certificate(self, *, only_when_due: bool = False) -> IssuedCertificate | None:
+        """Makes a new key, has its certificate signed, and replaces both files; the old certificate stays valid until its end.
+
+        With `only_when_due` only when two thirds of the certificate's life are over; None when they are not.
+        """
+        return self.renewed(OF_CLIENTS, only_when_due=only_when_due)
 
     def whoami(self) -> dict[str, Any]:
         """What the proxy sees: the certificate, its expiry, clock skew, limits."""

@@ -22,12 +22,14 @@ class Identity:
             raise SetupError("give both `cert` and `key`, or neither")
         self.ca = Path(ca)
         self.pair = (Path(cert), Path(key)) if cert is not None and key is not None else None
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._read(self.ca, lambda: self.context.load_verify_locations(self.ca))
+        self.context = self._build()
         self._stamp = self._stamps()
-        self._load_pair()
         self._looked = time.monotonic()
+
+    def reload(self) -> None:
+        """Makes `context` anew: one that was changed in place could still show an old certificate of another kind of key."""
+        self._stamp = self._stamps()
+        self.context = self._build()
 
     def refresh(self) -> None:
         """Uses renewed certificate files for connections from now on; looks at most once a second."""
@@ -37,15 +39,22 @@ class Identity:
         try:
             stamp = self._stamps()
             if stamp != self._stamp:
-                self._load_pair()
+                self._load_pair(self.context)
                 self._stamp = stamp
         except (OSError, SetupError):
             return  # caught in the middle of a renewal: the old pair goes on, the next look tries again
 
-    def _load_pair(self) -> None:
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._read(self.ca, lambda: context.load_verify_locations(self.ca))
+        self._load_pair(context)
+        return context
+
+    def _load_pair(self, context: ssl.SSLContext) -> None:
         if self.pair is not None:
             cert, key = self.pair
-            self._read(cert, lambda: self.context.load_cert_chain(cert, key))
+            self._read(cert, lambda: context.load_cert_chain(cert, key))
 
     def _stamps(self) -> tuple[int, ...]:
         return tuple(path.stat().st_mtime_ns for path in self.pair or () if path.exists())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
+from messagebroker.client.answers import IssuedCertificate
 from messagebroker.client.calls import Call
 from messagebroker.client.errors import Problem, Unreachable
+from messagebroker.client.renewal import Renewal, finish, is_due
 from messagebroker.client.retry import Retry, Tries
 from messagebroker.client.tls import Identity
 
@@ -34,6 +37,9 @@ class _Base:
         timeout: float = 30.0,
         retry: Retry | None = None,
     ) -> None:
+        if cert is not None and key is not None:
+            with suppress(OSError):  # whoever renews may write here; others leave it to them
+                finish(Path(cert), Path(key))
         self.url = url.rstrip("/")
         self.identity = Identity(ca=ca, cert=cert, key=key)
         self.retry = retry or Retry()
@@ -78,6 +84,7 @@ class Transport(_Base):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self.http = httpx.Client(**self._options())
+        self._retired: list[httpx.Client] = []
 
     def run(self, call: Call[T]) -> T:
         """The answer to `call`.
@@ -99,9 +106,22 @@ class Transport(_Base):
                 pause = self._pause_after_problem(call, tries, problem)
             time.sleep(pause)
 
+    def renewed(self, path: str, *, only_when_due: bool) -> IssuedCertificate | None:
+        """Renews the certificate at `path`; None when that is not due yet. See `client.renewal`."""
+        pair = self.identity.pair
+        if only_when_due and pair is not None and not is_due(pair[0]):
+            return None
+        renewal = Renewal.begin(self.identity, path)
+        issued = self.run(renewal.call)
+        renewal.store(issued)
+        self._retired.append(self.http)  # other threads may be using it
+        self.http = httpx.Client(**self._options())
+        return issued
+
     def close(self) -> None:
         """Closes the connections."""
-        self.http.close()
+        for client in (*self._retired, self.http):
+            client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +136,7 @@ class AsyncTransport(_Base):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self.http = httpx.AsyncClient(**self._options())
+        self._retired: list[httpx.AsyncClient] = []
 
     async def run(self, call: Call[T]) -> T:
         """The answer to `call`.
@@ -137,9 +158,22 @@ class AsyncTransport(_Base):
                 pause = self._pause_after_problem(call, tries, problem)
             await asyncio.sleep(pause)
 
+    async def renewed(self, path: str, *, only_when_due: bool) -> IssuedCertificate | None:
+        """Renews the certificate at `path`; None when that is not due yet. See `client.renewal`."""
+        pair = self.identity.pair
+        if only_when_due and pair is not None and not is_due(pair[0]):
+            return None
+        renewal = Renewal.begin(self.identity, path)
+        issued = await self.run(renewal.call)
+        renewal.store(issued)
+        self._retired.append(self.http)  # other tasks may be using it
+        self.http = httpx.AsyncClient(**self._options())
+        return issued
+
     async def close(self) -> None:
         """Closes the connections."""
-        await self.http.aclose()
+        for client in (*self._retired, self.http):
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import metrics
+from messagebroker.ops.pair_files import PairFiles
 from messagebroker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def server_context(settings: Settings, role: str) -> ServerTLS:
         ConfigurationError: a file is missing, unreadable, or does not match the others.
     """
     folder = settings.path(settings.certs_dir)
+    PairFiles(folder, role).finish()  # a renewal that was interrupted
     return ServerTLS(folder / f"{role}.crt", folder / f"{role}.key", folder / "ca.crt")
 
 

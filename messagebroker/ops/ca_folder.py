@@ -132,6 +132,11 @@ class CaFolder:
         found = [self._read(path) for path in (self.path / "issued").glob("*.crt") if path.stem not in but]
         return sorted(found, key=lambda issued: (issued.not_before, issued.serial))
 
+    def find(self, serial: str) -> Issued | None:
+        """One of them; None when this folder knows nothing of it."""
+        path = self.path / "issued" / f"{serial}.crt"
+        return self._read(path) if _SERIAL.fullmatch(serial) and path.exists() else None
+
     def revoked(self) -> frozenset[str]:
         """Serials of everything that was revoked here."""
         serials = (path.stem for path in (self.path / "issued").glob("*.revoked"))

@@ -9,21 +9,19 @@ from pathlib import Path
 from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
 from messagebroker.ops import clock, pki, policy, registry
 from messagebroker.ops.ca_folder import CaFolder, Issued
-from messagebroker.ops.identity import POLICY_SIGNER, Kind, check_name
+from messagebroker.ops.identity import POLICY_SIGNER, Kind
+from messagebroker.ops.pair_files import PairFiles
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
+from messagebroker.ops.signing import check_holder, domains_for, sign_request
 from messagebroker.settings import Settings
-
-_HERE = ("localhost", "127.0.0.1", "::1")
-_NO_FILE_NAMES = frozenset({"ca", "con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))})
-"""`ca.crt` is the CA's; the others are devices on Windows, with any ending."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What a holder gets: three files, ready to hand over."""
+    """What a holder gets: its files, ready to hand over."""
 
     certificate: Path
-    key: Path
+    key: Path | None  # None: the holder made it, and sent a signing request
     ca: Path
     issued: Issued
     notes: tuple[str, ...] = ()  # what has yet to happen, in sentences for the operator
@@ -38,7 +36,7 @@ def init_ca(settings: Settings) -> Path:
     folder = CaFolder(settings)
     folder.create()
     folder.signer()
-    return _ca_beside(folder, settings.path(settings.certs_dir))
+    return ca_beside(folder, settings.path(settings.certs_dir))
 
 
 def issue(
@@ -49,9 +47,10 @@ def issue(
     days: int = pki.LEAF_DAYS,
     out: Path | None = None,
     *,
+    csr_pem: bytes | None = None,
     announce: bool = True,
 ) -> Bundle:
-    """A new key and certificate for a client or a component, in `out` or CERTS_DIR.
+    """A new key and certificate for a client or a component, in `out` or CERTS_DIR; with `csr_pem` for the holder's own key.
 
     Works without the database and Redis; the notes say what happens later. Without `announce` neither is tried: the
     caller does that once for many, by `register_issued`.
@@ -59,15 +58,12 @@ def issue(
     Raises:
         Refused: no such holder can be, or there is a certificate of that name.
     """
-    holder = check_name(kind, name)
-    if name.split(".")[0] in _NO_FILE_NAMES or name == POLICY_SIGNER:
-        raise Refused(f"{name!r} is reserved; choose another name")
-    files = _Files(out or settings.path(settings.certs_dir), name)
+    holder = check_holder(kind, name)
+    files = PairFiles(out or settings.path(settings.certs_dir), name)
     if files.certificate.exists():
         raise Refused(f"{files.certificate} exists; `messagebroker certs renew {name}` replaces it, --out writes elsewhere")
-    if holder == "component":
-        domains = dict.fromkeys((*_HERE, settings.primary_domain, *domains))
-    return _made(settings, holder, tuple(domains), days, files, overwrite=False, announce=announce)
+    order = _Order(holder, name, domains_for(settings, holder, domains), days, csr_pem)
+    return _made(settings, order, files, overwrite=False, announce=announce)
 
 
 def renew(
@@ -77,9 +73,12 @@ def renew(
     out: Path | None = None,
     *,
     domains: Iterable[str] = (),
+    csr_pem: bytes | None = None,
     announce: bool = True,
 ) -> Bundle:
     """A new key and certificate for a holder that has one: same name, same kind, same domains and what is added to them.
+
+    With `csr_pem` it is the holder's own key.
 
     The earlier certificate stays valid until its end, so that both ends can change over without a gap.
 
@@ -95,9 +94,10 @@ def renew(
             f"every certificate of {name} was revoked; if it shall come back, move its files away and"
             f" `messagebroker certs issue {name}`"
         )
-    files = _Files(out or settings.path(settings.certs_dir), name)
+    files = PairFiles(out or settings.path(settings.certs_dir), name)
     all_domains = tuple(dict.fromkeys((*trusted[-1].domains, *domains)))
-    return _made(settings, trusted[-1].kind, all_domains, days, files, overwrite=True, announce=announce)
+    order = _Order(trusted[-1].kind, name, all_domains, days, csr_pem)
+    return _made(settings, order, files, overwrite=True, announce=announce)
 
 
 def revoke(settings: Settings, name: str, reason: str = "", serial: str | None = None) -> int:
@@ -177,36 +177,56 @@ def crl(settings: Settings) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Files:
-    folder: Path
+class _Order:
+    kind: Kind
     name: str
-
-    @property
-    def key(self) -> Path:
-        return self.folder / f"{self.name}.key"
-
-    @property
-    def certificate(self) -> Path:
-        return self.folder / f"{self.name}.crt"
+    domains: tuple[str, ...]
+    days: int
+    csr_pem: bytes | None
 
 
-def _made(
-    settings: Settings, kind: Kind, domains: tuple[str, ...], days: int, files: _Files, *, overwrite: bool, announce: bool
-) -> Bundle:
+def _made(settings: Settings, order: _Order, files: PairFiles, *, overwrite: bool, announce: bool) -> Bundle:
     folder = CaFolder(settings)
+    if order.csr_pem is not None:
+        if files.key.exists():
+            raise Refused(f"{files.key} is there, and the request is for a key made elsewhere; --out writes to another folder")
+        ca = ca_beside(folder, files.folder)
+        issued = sign_request(settings, order.name, order.csr_pem, order.days, order.kind, domains=order.domains)
+        write_public(files.certificate, issued.pem.encode(), overwrite=overwrite)
+    else:
+        issued, ca = _made_with_key(folder, order, files, overwrite=overwrite)
+    return Bundle(
+        certificate=files.certificate,
+        key=files.key if order.csr_pem is None else None,
+        ca=ca,
+        issued=issued,
+        notes=announced(settings, issued) if announce else (),
+    )
+
+
+def _made_with_key(folder: CaFolder, order: _Order, files: PairFiles, *, overwrite: bool) -> tuple[Issued, Path]:
     resumed = files.key.exists() and not overwrite  # an earlier attempt ended between the two files
     key = pki.load_key(read_secret(files.key)) if resumed else pki.new_key()
-    certificate = pki.make_certificate(folder.ca, kind, files.name, key.public_key(), domains=domains, days=days)
-    ca = _ca_beside(folder, files.folder)
+    certificate = pki.make_certificate(
+        folder.ca, order.kind, order.name, key.public_key(), domains=order.domains, days=order.days
+    )
+    ca = ca_beside(folder, files.folder)
     issued = folder.record(certificate)  # first, so that there is no certificate that cannot be revoked
-    if not resumed:
-        write_secret(files.key, pki.key_pem(key), overwrite=overwrite)
-    write_public(files.certificate, issued.pem.encode(), overwrite=overwrite)
-    notes = _announced(settings, issued) if announce else ()
-    return Bundle(certificate=files.certificate, key=files.key, ca=ca, issued=issued, notes=notes)
+    if overwrite:
+        files.replace(issued.pem.encode(), pki.key_pem(key))
+    else:
+        if not resumed:
+            write_secret(files.key, pki.key_pem(key))
+        write_public(files.certificate, issued.pem.encode())
+    return issued, ca
 
 
-def _ca_beside(folder: CaFolder, target: Path) -> Path:
+def ca_beside(folder: CaFolder, target: Path) -> Path:
+    """ca.crt in the folder where certificates go.
+
+    Raises:
+        Refused: another CA's is there.
+    """
     path = target / "ca.crt"
     ours = folder.ca.certificate_pem
     if not path.exists():
@@ -216,7 +236,7 @@ def _ca_beside(folder: CaFolder, target: Path) -> Path:
     return path
 
 
-def _announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
+def announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
     """Registers, and for clients publishes; what did not work, as sentences."""
     try:
         register_issued(settings)

@@ -16,10 +16,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from messagebroker.errors import ConfigurationError, Refused
+from messagebroker.errors import BrokerError, ConfigurationError, Refused
 from messagebroker.ops import env_file
+from messagebroker.ops.ca_folder import CaFolder
+from messagebroker.ops.identity import serial_of
 from messagebroker.ops.junctions import files_below, leads_elsewhere
 from messagebroker.ops.keyring import jwt_key_path
+from messagebroker.ops.pair_files import PairFiles
+from messagebroker.ops.pki import certificate_pem, load_certificate
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
 from messagebroker.ops.rights import PUBLIC, Rights, of_this_machine
 from messagebroker.roles import BY_NAME, ROLES, SECRET_VARIABLES, Role
@@ -126,7 +130,7 @@ def hand_out(settings: Settings, root: Path, rights: Rights | None = None) -> li
         home.path.mkdir(mode=0o700, exist_ok=True)
         changes += _variables(home, values)
         if home.role.name != "main":
-            changes += _files(settings, home.path, _belongings(settings, home.role))
+            changes += _files(settings, home.path, _belongings(settings, home), renewed=_renewed_itself(settings, home))
     if (root / MONITORING).is_dir():
         changes += _files(settings, root / MONITORING, _certificate(settings, MONITORING))
     changes += _without_secrets(root / ".env")
@@ -182,8 +186,9 @@ def _text(path: Path, text: str, *, secret: bool) -> list[Change]:
     return [Change(path, "written")]
 
 
-def _belongings(settings: Settings, role: Role) -> dict[Path, Path]:
+def _belongings(settings: Settings, home: Home) -> dict[Path, Path]:
     """Name inside the home -> main's file."""
+    role = home.role
     found = _certificate(settings, role.name) if role.has_certificate else {}
     for name in role.files:
         relative: Path = getattr(settings, _FIELDS[name])
@@ -196,7 +201,27 @@ def _certificate(settings: Settings, name: str) -> dict[Path, Path]:
     return {settings.certs_dir / file: settings.path(settings.certs_dir) / file for file in files}
 
 
-def _files(settings: Settings, home: Path, belongings: dict[Path, Path]) -> list[Change]:
+def _renewed_itself(settings: Settings, home: Home) -> frozenset[Path]:
+    """The role's certificate and key, when it renewed them since: they are better than main's copy, and stay."""
+    name = home.role.name
+    own = frozenset({settings.certs_dir / f"{name}.crt", settings.certs_dir / f"{name}.key"})
+    folder = CaFolder(settings)
+    try:
+        if (home.path / settings.certs_dir).is_symlink() or not home.role.has_certificate or not folder.exists:
+            return frozenset()
+        pair = PairFiles(home.path / settings.certs_dir, name).read()
+        issued = folder.find(serial_of(pair.certificate))
+        mains = load_certificate(read_secret(settings.path(settings.certs_dir) / f"{name}.crt"))
+    except (BrokerError, OSError):
+        return frozenset()  # main's copy heals it
+    is_its_own = issued is not None and (issued.kind, issued.name, issued.status) == ("component", name, "valid")
+    is_good = is_its_own and issued is not None and issued.pem.encode() == certificate_pem(pair.certificate)
+    return own if is_good and pair.certificate.not_valid_after_utc > mains.not_valid_after_utc else frozenset()
+
+
+def _files(
+    settings: Settings, home: Path, belongings: dict[Path, Path], *, renewed: frozenset[Path] = frozenset()
+) -> list[Change]:
     changes = []
     for path in _strangers(settings, home, belongings):
         _require_copy(path, settings.data_dir.absolute() / path.relative_to(home))
@@ -204,7 +229,7 @@ def _files(settings: Settings, home: Path, belongings: dict[Path, Path]) -> list
         changes.append(Change(path, "removed, it is not this role's"))
     for name, source in belongings.items():
         target, data = home / name, read_secret(source)
-        if not target.exists() or target.read_bytes() != data:
+        if name not in renewed and (not target.exists() or target.read_bytes() != data):
             target.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             (write_public if target.suffix in PUBLIC else write_secret)(target, data, overwrite=True)
             changes.append(Change(target, "copied from main's home"))

@@ -1,4 +1,4 @@
-"""Making certificates: ECDSA P-256, one CA. Nothing here knows files, settings or the database."""
+"""Making certificates: one CA, keys of its own ECDSA P-256. Nothing here knows files, settings or the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -28,6 +28,9 @@ from messagebroker.ops.identity import POLICY_SIGNER, Kind, check_name, uri_of
 CA_DAYS = 3650
 LEAF_DAYS = 365
 CRL_DAYS = 7
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+"""What certificates are made for; our own keys are ECDSA."""
+
 _BACKDATED = timedelta(minutes=5)  # for machines whose clock is a little behind
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -103,6 +106,12 @@ def public_bytes(key: object) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def has_key(certificate_pem: bytes, key: PublicKey) -> bool:
+    """Whether a certificate is for this key."""
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return load_certificate(certificate_pem).public_key().public_bytes(*form) == key.public_bytes(*form)
+
+
 def make_ca(key: ec.EllipticCurvePrivateKey, organisation: str) -> Pair:
     """A self-signed CA that may sign holders' certificates and CRLs, and no other CA."""
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -122,7 +131,7 @@ def make_certificate(
     ca: Pair,
     kind: Kind,
     name: str,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: PublicKey,
     *,
     domains: Iterable[str] = (),
     days: int = LEAF_DAYS,
@@ -229,9 +238,7 @@ def _name(common_name: str, organisation: str | None = None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, end: datetime
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetime, end: datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

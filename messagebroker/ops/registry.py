@@ -72,11 +72,24 @@ def serials() -> dict[str, bool]:
 
 def certificates() -> dict[str, Issued]:
     """Every row, by serial."""
-    found = {}
-    for row in Certificate.select():
-        issued = describe(pki.load_certificate(row.pem.encode()))
-        found[row.serial] = replace(issued, revoked_at=row.revoked_at, revoked_reason=row.revoked_reason)
-    return found
+    return {row.serial: _issued(row) for row in Certificate.select()}
+
+
+def certificates_of(kind: str, name: str) -> list[Issued]:
+    """Every row of one holder, oldest first."""
+    rows = Certificate.select().where((Certificate.name == name) & (Certificate.kind == kind))
+    return sorted((_issued(row) for row in rows), key=lambda one: (one.not_before, one.serial))
+
+
+def certificate(serial: str) -> Issued | None:
+    """One row; None when there is none."""
+    row = Certificate.get_or_none(Certificate.serial == serial)
+    return None if row is None or row.serial != serial else _issued(row)
+
+
+def _issued(row: Certificate) -> Issued:
+    issued = describe(pki.load_certificate(row.pem.encode()))
+    return replace(issued, revoked_at=row.revoked_at, revoked_reason=row.revoked_reason)
 
 
 def revoked_serials() -> frozenset[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from messagebroker.client import ClientError
 from messagebroker.errors import ConfigurationError
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
@@ -23,6 +24,9 @@ from messagebroker.ui.tls import ServerCertificate
 log = logging.getLogger("messagebroker.ui")
 
 LOOK_SECONDS = 1.0  # at the certificate's files and at sessions that have ended
+RENEWAL_FIRST_SECONDS = 3.0  # main may be starting too
+RENEWAL_SECONDS = 3600.0
+RENEWAL_AGAIN_SECONDS = 300.0  # after a failure
 STOP_SECONDS = BY_NAME["portal"].stop_seconds - 5
 
 
@@ -83,11 +87,12 @@ async def _run(
 
     threading.Thread(target=wait_for_stop, name="portal-stop", daemon=True).start()
     log.info("portal listens on %s port %s", *listener.getsockname()[:2])
-    housekeeping = asyncio.create_task(_keep_house(portal, certificate))
+    tasks = [asyncio.create_task(_keep_house(portal, certificate)), asyncio.create_task(_renew(portal))]
     try:
         await server.serve(sockets=[listener])
     finally:
-        housekeeping.cancel()
+        for task in tasks:
+            task.cancel()
         await portal.api.close()
 
 
@@ -97,6 +102,20 @@ async def _keep_house(portal: Portal, certificate: ServerCertificate) -> None:
         portal.sessions.sweep()
         if certificate.refresh():
             log.info("the renewed portal certificate is in use")
+
+
+async def _renew(portal: Portal) -> None:
+    """The portal's own certificate at two thirds of its life; the housekeeping takes it up."""
+    pause = RENEWAL_FIRST_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        pause = RENEWAL_SECONDS
+        try:
+            if renewed := await portal.api.renew_component_certificate(only_when_due=True):
+                log.info("renewed the portal's certificate, good until %s", renewed.not_after)
+        except ClientError as error:
+            pause = RENEWAL_AGAIN_SECONDS
+            log.warning("the portal's certificate cannot be renewed yet: %s", error)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
+from messagebroker.client.renewal import finish
 from messagebroker.errors import ConfigurationError
 from messagebroker.settings import Settings
 
@@ -22,6 +24,8 @@ class ServerCertificate:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_ciphers(CIPHERS)
         self.context.verify_mode = ssl.CERT_OPTIONAL
+        with suppress(OSError):
+            finish(*self.pair)  # a renewal that was interrupted
         try:
             self.context.load_verify_locations(folder / "ca.crt")
             self._load()

@@ -22,6 +22,8 @@ class Client(Base):
     created_at = UtcField()
     disabled_at = UtcField(null=True)
 
+    group_id: int | None  # peewee makes it
+
     class Meta:
         table_name = "clients"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import redis as redis_py
 
@@ -16,6 +17,10 @@ from messagebroker.http.main import authority, gauges, login, tokens
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
+from messagebroker.http.main.certificate import OneCertificate, RenewedCertificate, RevokedCertificate, RevokedClient
+from messagebroker.http.main.certificate_renewals import COMPONENT_PATH, ClientRenewals, ComponentRenewals
+from messagebroker.http.main.certificates import Bundles, Certificates
+from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
 from messagebroker.http.main.clients import Clients
 from messagebroker.http.main.group_members import GroupMember, GroupMembers
 from messagebroker.http.main.groups import Groups, OneGroup
@@ -42,7 +47,7 @@ from messagebroker.settings import Settings
 OPEN_PATHS = health.PATHS | authority.PATHS | {"/openapi.json", "/docs"}
 """Answered for everybody; nothing here tells of messages, people or clients."""
 
-ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH})
+ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH, COMPONENT_PATH})
 """Where people show who they are."""
 
 
@@ -75,7 +80,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             MessageBody(opener),
             QueueStats(redis),
             AuditLog(),
-            Clients(),
+            *_senders(settings),
             CaCertificate(settings),
             RevocationList(settings),
         ],
@@ -111,6 +116,24 @@ def _people(settings: Settings, signer: Tokens, shared: Shared) -> list[object]:
         OneGroup(),
         GroupMembers(),
         GroupMember(),
+    ]
+
+
+def _senders(settings: Settings) -> list[Any]:
+    """Clients and their certificates."""
+    return [
+        Clients(settings),
+        OneClient(settings),
+        DisabledClient(settings),
+        EnabledClient(settings),
+        RevokedClient(settings),
+        Certificates(settings),
+        Bundles(settings),
+        OneCertificate(settings),
+        RenewedCertificate(settings),
+        RevokedCertificate(settings),
+        ClientRenewals(settings),
+        ComponentRenewals(settings),
     ]
 
 

@@ -12,6 +12,7 @@ from messagebroker.db.models import User
 from messagebroker.http.access import METRICS_PATHS
 from messagebroker.http.problems import Problem
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.identity import Peer
 from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.permissions import Permission, allows
 from messagebroker.ops.tokens import Holder, Tokens
@@ -31,6 +32,7 @@ class Right:
     own: Permission | None = None  # or with this one, for what is theirs: the resource looks at whose it is
     signed_in: bool = False  # any person, even before they have changed a one-time password
     component: str | None = None  # a component of this name, by its certificate alone
+    itself: bool = False  # any component that comes in, by its certificate, about itself: the resource looks at the peer
     anonymous: bool = False  # anybody
 
 
@@ -107,7 +109,16 @@ class Callers:
         if request.path in self._open or not has_method:  # without the method it is a 405
             return
         right: Right | None = getattr(resource, "rights", {}).get(request.method)
-        _hold_to(right or Right(), request.context.caller)
+        if right is not None and right.itself:
+            _hold_to_certificate(request.context.peer, request.context.caller)
+        else:
+            _hold_to(right or Right(), request.context.caller)
+
+
+def _hold_to_certificate(peer: Peer | None, caller: Caller) -> None:
+    """People have no business here, also not through the portal."""
+    if peer is None or peer.kind != "component" or caller.person is not None:
+        raise _forbidden("forbidden", "this is for components, with their certificate and without a token")
 
 
 def _hold_to(right: Right, caller: Caller) -> None:

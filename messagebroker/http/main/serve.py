@@ -9,6 +9,7 @@ from messagebroker import __version__
 from messagebroker.actors.broker import broker
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
+from messagebroker.http.certificate_keeper import CertificateKeeper, from_own_ca
 from messagebroker.http.main import app, duties
 from messagebroker.http.server import Server
 from messagebroker.ops.heartbeats import Heart
@@ -49,6 +50,9 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         running.callback(broker.close)
         jobs.start()
         running.callback(jobs.close)
+        certificate = CertificateKeeper("main", from_own_ca(settings))
+        certificate.start()
+        running.callback(certificate.stop)
         heart = Heart("main")
         heart.start()
         running.callback(heart.stop)

@@ -20,6 +20,7 @@ from messagebroker.http.proxy.intake import Intake
 from messagebroker.http.proxy.lookup import Lookup, StoredMessage
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.http.proxy.reception import Reception
+from messagebroker.http.proxy.renewal import Renewal
 from messagebroker.http.proxy.submit import SubmitBatch, SubmitMessage
 from messagebroker.http.proxy.values import Limits
 from messagebroker.http.proxy.whoami import Who
@@ -83,6 +84,7 @@ def make(
             SubmitMessage(reception, lookup, patience, max_items=settings.max_batch_items),
             SubmitBatch(reception, max_items=settings.max_batch_items),
             StoredMessage(lookup, patience),
+            Renewal(lookup, patience),
             Who(settings, watcher),
         ],
         checks=[("policy", lambda: _policy_problem(watcher)), ("redis", admission.ready_problem)],

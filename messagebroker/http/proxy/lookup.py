@@ -72,6 +72,21 @@ class Lookup:
             detail = "stored messages cannot be read at this moment; submitting goes on"
             raise Problem(503, "main-unavailable", detail, headers={"Retry-After": "2"}) from error
 
+    def post(self, path: str, document: dict[str, str]) -> httpx.Response:
+        """Main's answer to a JSON document, whatever its status.
+
+        Raises:
+            Problem: main does not answer.
+        """
+        try:
+            with self._main() as main:
+                return main.post(f"{self._url}{path}", json=document)
+        except (httpx.HTTPError, OSError) as error:
+            log.warning("main does not answer", error=repr(error))
+            raise Problem(
+                503, "main-unavailable", "main does not answer at this moment", headers={"Retry-After": "2"}
+            ) from error
+
     def wait(self, message_id: str, client: str, seconds: float) -> str | None:
         """The status of the message once it is stored; None when it was not in time."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from messagebroker.http.certificate_keeper import CertificateKeeper, from_main
 from messagebroker.http.proxy.app import make
 from messagebroker.http.server import Server
 from messagebroker.settings import Settings
@@ -25,9 +26,12 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     )
     parts.watcher.start()
     parts.admission.start()
+    keeper = CertificateKeeper("proxy", from_main(settings, "proxy"))
+    keeper.start()
     try:
         server.run(stop)
     finally:
+        keeper.stop()
         parts.admission.stop()
         parts.watcher.stop()
         parts.committer.close()
