@@ -57,7 +57,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             Login(tokens),
             Me(),
             Password(tokens),
-            Messages(),
+            Messages(settings),
             OneMessage(opener),
             MessageBody(opener),
             QueueStats(redis),
