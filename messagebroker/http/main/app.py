@@ -16,7 +16,9 @@ from messagebroker.http.main import authority, gauges, login
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
+from messagebroker.http.main.cancelling import CancelMessage
 from messagebroker.http.main.clients import Clients
+from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
 from messagebroker.http.main.login import Login
 from messagebroker.http.main.me import Me
 from messagebroker.http.main.message import MessageBody, OneMessage
@@ -60,6 +62,10 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             Messages(settings),
             OneMessage(opener),
             MessageBody(opener),
+            CancelMessage(),
+            Failures(),
+            OneFailure(),
+            RetryFailure(),
             QueueStats(redis),
             AuditLog(),
             Clients(),
