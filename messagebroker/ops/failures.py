@@ -55,7 +55,7 @@ def count() -> int:
 
 
 def page(limit: int, *, newest_first: bool = True, after: tuple[datetime, bytes] | None = None) -> list[IngestFailure]:
-    """Up to `limit` of them in the order in which they failed, without their bytes; `after` is the last one of the page before."""
+    """Up to `limit` of them in the order in which they failed, without their bytes; `after` ends the page before."""
     at, own = IngestFailure.failed_at, IngestFailure.id
     query = IngestFailure.select(*_PLAIN)
     if after is not None and newest_first:

@@ -14,7 +14,7 @@ from typing import Any
 from messagebroker.db.connection import database, is_mysql
 from messagebroker.db.models import STATUSES
 
-_AT_ONCE = 100  # ranges in one statement; SQLite takes 500
+_AT_ONCE = 400  # ranges in one statement; SQLite takes 500
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Window:
 def ids_in(ranges: Sequence[Range], window: Window) -> list[bytes]:
     """The first ids of all the ranges together, each once. For callers with a connection.
 
-    Every range gives a page at most, whatever else is in it, so that the cost is the same at any depth.
+    Every range gives a page at most, whatever else is in it, so that the cost is the same at any depth. The server sorts
+    what they give; a message may be in two ranges, its client's and its topic's, so it gives two pages.
     """
     found: set[bytes] = set()
     for at in range(0, len(ranges), _AT_ONCE):
@@ -93,9 +94,14 @@ def statement(ranges: Sequence[Range], window: Window) -> tuple[str, list[Any]]:
     selects, values = [], []
     for part in ranges:
         text, given = _select(part, window)
-        selects.append(text if len(ranges) == 1 else f"({text})" if is_mysql() else f"SELECT id FROM ({text})")  # noqa: S608
+        selects.append(f"({text})" if is_mysql() else f"SELECT id FROM ({text})")  # noqa: S608
         values += given
-    return " UNION ALL ".join(selects).replace("?", database.obj.param), values
+    sql = text
+    if len(ranges) > 1:
+        order = "DESC" if window.newest_first else "ASC"
+        together = " UNION ALL ".join(selects)
+        sql = f"SELECT id FROM ({together}) AS parts ORDER BY id {order} LIMIT {2 * window.limit:d}"  # noqa: S608
+    return sql.replace("?", database.obj.param), values
 
 
 def _select(part: Range, window: Window) -> tuple[str, list[Any]]:
@@ -103,25 +109,12 @@ def _select(part: Range, window: Window) -> tuple[str, list[Any]]:
     given = {condition: value for condition, value in bounds.items() if value is not None}
     where = " AND ".join([*part.conditions, *given]) or "1 = 1"
     order = "DESC" if window.newest_first else "ASC"
-    text = f"SELECT id FROM messages{_hint(part.index)} WHERE {where} ORDER BY id {order} LIMIT {window.limit:d}"  # noqa: S608
+    text = f"SELECT id FROM messages{hint(part.index)} WHERE {where} ORDER BY id {order} LIMIT {window.limit:d}"  # noqa: S608
     return text, [*part.values, *given.values()]
 
 
-def _hint(index: str | None) -> str:
+def hint(index: str | None) -> str:
+    """What a statement says behind the table's name to have it read by this index; None is the table itself."""
     if is_mysql():
         return f" FORCE INDEX ({index or 'PRIMARY'})"
     return f" INDEXED BY {index}" if index else ""
-
-
-def count(part: Range, windows: Sequence[tuple[bytes, bytes]]) -> list[int]:
-    """How many rows of the range have an id from the one to before the other, for each pair. For callers with a connection."""
-    found: dict[int, int] = {}
-    for at in range(0, len(windows), _AT_ONCE):
-        selects, values = [], []
-        for number, (floor, below) in enumerate(windows[at : at + _AT_ONCE], start=at):
-            where = " AND ".join([*part.conditions, "id >= ?", "id < ?"])
-            selects.append(f"SELECT {number:d}, COUNT(*) FROM messages{_hint(part.index)} WHERE {where}")  # noqa: S608
-            values += [*part.values, floor, below]
-        sql = " UNION ALL ".join(selects).replace("?", database.obj.param)
-        found.update((int(number), int(rows)) for number, rows in database.execute_sql(sql, values).fetchall())
-    return [found[number] for number in range(len(windows))]

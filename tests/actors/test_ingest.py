@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import peewee as pw
 import pytest
-from support.cast import TEST
 import redis as redis_py
+from support.cast import TEST
 from support.records import KEYS, record, records
 
 from messagebroker.actors import consumer, storing

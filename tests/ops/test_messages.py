@@ -140,12 +140,6 @@ def test_scheduled_ones_are_read_in_the_order_of_their_time(deep_table: list[byt
     assert touched_by(lambda: messages.page(asked)) < 300
 
 
-def test_counting_touches_the_index_alone(deep_table: list[bytes]) -> None:
-    window = (deep_table[0], deep_table[-1])
-    with connected():
-        assert ranges.count(ranges.of_client("client-0"), [window]) == [ROWS // 5]  # the last id is not in it
-
-
 def test_the_counter_of_the_test_above_sees_a_scan(deep_table: list[bytes]) -> None:
     scan = Message.select(Message.id).where(Message.priority == 2).order_by(Message.id).offset(ROWS - 1)
     assert touched_by(lambda: list(scan.tuples())) >= ROWS - 1

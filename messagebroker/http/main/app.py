@@ -18,6 +18,7 @@ from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
 from messagebroker.http.main.cancelling import CancelMessage
 from messagebroker.http.main.clients import Clients
+from messagebroker.http.main.counts import Counts
 from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
 from messagebroker.http.main.login import Login
 from messagebroker.http.main.me import Me
@@ -62,6 +63,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             Messages(settings),
             OneMessage(opener),
             MessageBody(opener),
+            Counts(),
             CancelMessage(),
             Failures(),
             OneFailure(),
