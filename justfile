@@ -60,6 +60,11 @@ soak rounds="300":
 bench *arguments:
     "{{python}}" -m bench {{arguments}}
 
+# lists and searches of messages at five million rows on MariaDB, with the plans: `just bench-api --rows 200000`
+[group('measure')]
+bench-api *arguments:
+    "{{python}}" -m bench.api {{arguments}}
+
 # format and mend what can be mended
 [group('maintain')]
 format:

@@ -1,6 +1,15 @@
 """The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` for people's tools."""
 
-from messagebroker.client.answers import BatchItem, BatchResult, IssuedCertificate, Message, MessagePage, Submitted
+from messagebroker.client.answers import (
+    BatchItem,
+    BatchResult,
+    Counts,
+    HourCount,
+    IssuedCertificate,
+    Message,
+    MessagePage,
+    Submitted,
+)
 from messagebroker.client.api import ApiClient, AsyncApiClient
 from messagebroker.client.api_calls import Caller
 from messagebroker.client.async_broker import AsyncMessageBroker
@@ -19,7 +28,9 @@ __all__ = [
     "Caller",
     "ClientError",
     "CloudEvent",
+    "Counts",
     "Draft",
+    "HourCount",
     "IssuedCertificate",
     "Message",
     "MessageBroker",

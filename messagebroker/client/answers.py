@@ -77,6 +77,27 @@ class IssuedCertificate(Struct, frozen=True, kw_only=True):
     certificate: str
 
 
+class HourCount(Struct, frozen=True, kw_only=True):
+    """What was accepted in the hour (UTC) that begins at `hour`, and has left the queue."""
+
+    hour: datetime
+    stored: int
+    copies: int = 0  # ids that answer for an earlier message under the same idempotency key
+    set_aside: int = 0  # could not be stored; operators have them
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """A client's messages per hour, and their sums: to be compared with the client's own books."""
+
+    client_id: str
+    since: datetime
+    until: datetime
+    stored: int
+    copies: int = 0
+    set_aside: int = 0
+    items: list[HourCount] = field(default_factory=list)
+
+
 class Token(Struct, frozen=True, kw_only=True):
     """A person's access token."""
 

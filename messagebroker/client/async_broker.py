@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from messagebroker.client import submission
-from messagebroker.client.answers import BatchResult, IssuedCertificate, Message, Submitted
+from messagebroker.client.answers import BatchResult, Counts, IssuedCertificate, Message, MessagePage, Submitted
 from messagebroker.client.broker import NOT_STORED_YET
 from messagebroker.client.errors import Problem
 from messagebroker.client.renewal import OF_CLIENTS
@@ -71,6 +71,23 @@ class AsyncMessageBroker(AsyncTransport):
         With `only_when_due` only when two thirds of the certificate's life are over; None when they are not.
         """
         return await self.renewed(OF_CLIENTS, only_when_due=only_when_due)
+
+    async def list_messages(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        status: str | None = None,
+        oldest_first: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> MessagePage:
+        """A part of the list of the client's own messages, by the time of acceptance; `next` is the following `cursor`."""
+        return await self.run(submission.list_messages(since, until, status, oldest_first, limit, cursor))
+
+    async def counts(self, *, since: datetime | None = None, until: datetime | None = None) -> Counts:
+        """The client's own messages per hour, of the last 24 hours unless told otherwise; up to 31 days."""
+        return await self.run(submission.counts(since, until))
 
     async def whoami(self) -> dict[str, Any]:
         """What the proxy sees: the certificate, its expiry, clock skew, limits."""

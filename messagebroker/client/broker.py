@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from messagebroker.client import submission
-from messagebroker.client.answers import BatchResult, IssuedCertificate, Message, Submitted
+from messagebroker.client.answers import BatchResult, Counts, IssuedCertificate, Message, MessagePage, Submitted
 from messagebroker.client.errors import Problem
 from messagebroker.client.renewal import OF_CLIENTS
 from messagebroker.client.submission import CloudEvent, Draft
@@ -79,6 +79,23 @@ class MessageBroker(Transport):
         With `only_when_due` only when two thirds of the certificate's life are over; None when they are not.
         """
         return self.renewed(OF_CLIENTS, only_when_due=only_when_due)
+
+    def list_messages(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        status: str | None = None,
+        oldest_first: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> MessagePage:
+        """A part of the list of the client's own messages, by the time of acceptance; `next` is the following `cursor`."""
+        return self.run(submission.list_messages(since, until, status, oldest_first, limit, cursor))
+
+    def counts(self, *, since: datetime | None = None, until: datetime | None = None) -> Counts:
+        """The client's own messages per hour, of the last 24 hours unless told otherwise; up to 31 days."""
+        return self.run(submission.counts(since, until))
 
     def whoami(self) -> dict[str, Any]:
         """What the proxy sees: the certificate, its expiry, clock skew, limits."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from messagebroker.client.answers import BatchResult, Message, Submitted
+from messagebroker.client.answers import BatchResult, Counts, Message, MessagePage, Submitted
 from messagebroker.client.calls import JSON, Call, as_json, reader
 
 MESSAGES = "/api/v1/messages"
@@ -90,6 +90,28 @@ def get(message_id: str) -> Call[Message]:
     return Call(method="GET", path=f"{MESSAGES}/{quote(message_id, safe='')}", read=_MESSAGE)
 
 
+def list_messages(
+    since: datetime | None, until: datetime | None, status: str | None, oldest_first: bool, limit: int, cursor: str | None
+) -> Call[MessagePage]:
+    """A part of the list of the client's own messages."""
+    order = "asc" if oldest_first else "desc"
+    params = _params(since=since, until=until, status=status, order=order, limit=limit, cursor=cursor)
+    return Call(method="GET", path=MESSAGES, read=_PAGE, params=params)
+
+
+def counts(since: datetime | None, until: datetime | None) -> Call[Counts]:
+    """The client's own messages per hour."""
+    return Call(method="GET", path=f"{MESSAGES}/counts", read=_COUNTS, params=_params(since=since, until=until))
+
+
+def _params(**given: datetime | str | int | None) -> dict[str, str]:
+    """Times without a zone are local ones, as everywhere in Python."""
+    as_text = {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value for name, value in given.items()
+    }
+    return {name: str(value) for name, value in as_text.items() if value is not None}
+
+
 def whoami() -> Call[dict[str, Any]]:
     """What the proxy sees of the client."""
     now = datetime.now(UTC).isoformat()  # lets the proxy say how far this clock is off
@@ -108,4 +130,6 @@ def _submit(path: str, content: bytes, content_type: str, key: str | None, wait:
 _SUBMITTED = reader(Submitted)
 _BATCH = reader(BatchResult)
 _MESSAGE = reader(Message)
+_PAGE = reader(MessagePage)
+_COUNTS = reader(Counts)
 _OBJECT = reader(dict[str, Any])

@@ -11,13 +11,15 @@ from messagebroker.db.connection import connected
 from messagebroker.db.models import IngestFailure
 from messagebroker.db.writing import writing
 from messagebroker.errors import NotFound, Refused
-from messagebroker.ops import clock, ids
+from messagebroker.ops import audit, clock, ids
+from messagebroker.ops.audit import Actor
 from messagebroker.ops.clock import from_micros
 from messagebroker.ops.due import database_now
 from messagebroker.ops.records import Record, SealedKey, decode_call, encode_kept
 from messagebroker.ops.store import Stored, store
 
 UNKNOWN_CLIENT = "unknown"
+_PLAIN = [field for field in IngestFailure._meta.sorted_fields if field is not IngestFailure.record]
 
 
 def set_aside(record: Record, key: SealedKey | None, error: str) -> None:
@@ -52,17 +54,35 @@ def count() -> int:
         return int(IngestFailure.select().count())
 
 
+def page(limit: int, *, newest_first: bool = True, after: tuple[datetime, bytes] | None = None) -> list[IngestFailure]:
+    """Up to `limit` of them in the order in which they failed, without their bytes; `after` ends the page before."""
+    at, own = IngestFailure.failed_at, IngestFailure.id
+    query = IngestFailure.select(*_PLAIN)
+    if after is not None and newest_first:
+        query = query.where((at < after[0]) | ((at == after[0]) & (own < after[1])))
+    elif after is not None:
+        query = query.where((at > after[0]) | ((at == after[0]) & (own > after[1])))
+    order = (at.desc(), own.desc()) if newest_first else (at, own)
+    with connected():
+        return list(query.order_by(*order).limit(limit))
+
+
 def newest(limit: int = 100) -> list[IngestFailure]:
     """The latest ones, without their bytes."""
-    columns = (
-        IngestFailure.id,
-        IngestFailure.client_id,
-        IngestFailure.accepted_at,
-        IngestFailure.failed_at,
-        IngestFailure.error,
-    )
+    return page(limit)
+
+
+def find(failure_id: bytes) -> IngestFailure:
+    """One of them, with its bytes.
+
+    Raises:
+        NotFound: there is no such failure.
+    """
     with connected():
-        return list(IngestFailure.select(*columns).order_by(IngestFailure.failed_at.desc()).limit(limit))
+        failure = IngestFailure.get_or_none(IngestFailure.id == failure_id)
+    if failure is None:
+        raise NotFound(f"no failed record has the id {ids.text(failure_id)}; `messagebroker queue failures` lists them")
+    return failure
 
 
 def all_ids() -> list[bytes]:
@@ -71,7 +91,7 @@ def all_ids() -> list[bytes]:
         return [bytes(failure.id) for failure in IngestFailure.select(IngestFailure.id).order_by(IngestFailure.failed_at)]
 
 
-def retry(failure_id: bytes) -> Stored:
+def retry(failure_id: bytes, actor: Actor) -> Stored:
     """Stores a record again; when that succeeds it is a failure no more.
 
     Raises:
@@ -79,15 +99,14 @@ def retry(failure_id: bytes) -> Stored:
         Refused: the record is refused again, and kept.
         Unavailable: the database does not answer.
     """
-    with writing():
-        failure = IngestFailure.get_or_none(IngestFailure.id == failure_id)
-    if failure is None:
-        raise NotFound(f"no failed record has the id {ids.text(failure_id)}; `messagebroker queue failures` lists them")
+    failure = find(failure_id)
     try:
         call = decode_call(bytes(failure.record))
         found = store(call.records, {key.id: key for key in call.keys}, now=database_now())
     except (ValueError, pw.PeeweeException) as error:  # msgspec's errors are ValueErrors too
         raise Refused(f"still refused: {error}") from error
     with writing():
-        failure.delete_instance()
+        if failure.delete_instance():  # else somebody else's retry was faster, and has its row
+            details = {"client": failure.client_id, "stored": found.stored, "error": failure.error[:200]}
+            audit.record_by(actor, "message.retry", "message", ids.text(failure_id), details)
     return found

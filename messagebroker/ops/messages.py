@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,20 +10,15 @@ import peewee as pw
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PRIORITIES, IngestFailure, Message, MessageAlias
-from messagebroker.errors import NotFound, Refused
-from messagebroker.ops import cursors, ids
+from messagebroker.errors import NotFound
+from messagebroker.ops import cursors, ids, ranges
+from messagebroker.ops.filters import Filters, Unindexed
+from messagebroker.ops.scope import Scope
 
 DUE_STATUSES = ("scheduled", "processing")
-"""They have a `due_at`, and so are listed by it; every other status is listed by id."""
+"""They have a `due_at`; asked for alone they are listed by it, and every other list is in the order of ids."""
 
 PLAIN = [field for field in Message._meta.sorted_fields if field is not Message.payload]
-
-
-_FIRST_IDS = datetime(1970, 1, 1, tzinfo=UTC)  # ids count from here
-
-
-class Unindexed(Refused):
-    """No index serves this combination of filters."""
 
 
 class MessageView(msgspec.Struct, kw_only=True):
@@ -47,33 +41,21 @@ class MessageView(msgspec.Struct, kw_only=True):
     alias_of: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which messages, in which order, from where on."""
-
-    client: str | None = None
-    status: str | None = None
-    topic: str | None = None
-    since: datetime | None = None  # accepted at or after
-    until: datetime | None = None  # accepted before
-    newest_first: bool = True
-    limit: int = 50
-    cursor: str | None = None
-
-
-def page(filters: Filters) -> tuple[list[MessageView], str | None]:
+def page(filters: Filters, scope: Scope | None = None) -> tuple[list[MessageView], str | None]:
     """One page, and the cursor of the next one (None: this was the last).
+
+    Args:
+        filters: which messages.
+        scope: what the person who asks may see; None: everything.
 
     Raises:
         Unindexed: no index serves these filters together.
         WrongCursor: the cursor is not one of this list.
     """
-    _refuse_unindexed(filters)
-    by_due = filters.status in DUE_STATUSES
-    narrowed = _by_due(filters) if by_due else _by_id(filters)
+    by_due = scope is None and filters.named == {"status"} and filters.status in DUE_STATUSES
     with connected():
-        # the index alone finds the ids, at any depth; rows with their payloads are touched for one page only
-        found = [bytes(row.id) for row in narrowed.limit(filters.limit + 1)]
+        # indexes alone find the ids, at any depth; rows with their payloads are touched for one page only
+        found = _ids_by_due(filters) if by_due else _ids_by_id(filters, scope)
         wanted = found[: filters.limit]
         rows = {bytes(row.id): row for row in Message.select(*PLAIN).where(Message.id.in_(wanted))} if wanted else {}
     listed = [rows[message_id] for message_id in wanted if message_id in rows]  # cleanup may have come between
@@ -87,36 +69,18 @@ def _cursor(last: Message, *, by_due: bool) -> str:
     return cursors.of_due(last.due_at, bytes(last.id)) if by_due else cursors.of_id(bytes(last.id))
 
 
-def _refuse_unindexed(filters: Filters) -> None:
-    possible = (
-        "possible are none, `client` or `status`, each with `since` and `until` (not with status scheduled or processing)"
-    )
-    if filters.topic is not None:
-        raise Unindexed(f"there is no index for `topic`; {possible}")
-    if filters.client is not None and filters.status is not None:
-        raise Unindexed(f"there is no index for `client` and `status` together; {possible}")
-    if filters.status in DUE_STATUSES and (filters.since is not None or filters.until is not None):
-        raise Unindexed(f"messages that are {filters.status} are in the order of `due_at`, without `since` and `until`")
+def _ids_by_id(filters: Filters, scope: Scope | None) -> list[bytes]:
+    parts = filters.ranges() if scope is None else filters.ranges_in(scope)
+    return ranges.ids_in(parts, filters.window())
 
 
-def _by_id(filters: Filters) -> pw.ModelSelect[Message]:
-    query = Message.select(Message.id)
-    if filters.client is not None:
-        query = query.where(Message.client_id == filters.client)
-    if filters.status is not None:
-        query = query.where(Message.status == filters.status, Message.due_at.is_null())  # then ids are in order in its index
-    if filters.since is not None:
-        query = query.where(Message.id >= _floor(filters.since))
-    if filters.until is not None:
-        query = query.where(Message.id < _floor(filters.until))
-    if filters.cursor is not None:
-        position = cursors.read_id(filters.cursor)
-        query = query.where(Message.id < position if filters.newest_first else Message.id > position)
-    return query.order_by(Message.id.desc() if filters.newest_first else Message.id)
-
-
-def _floor(moment: datetime) -> bytes:
-    return ids.floor(max(moment, _FIRST_IDS))
+def _ids_by_due(filters: Filters) -> list[bytes]:
+    if filters.since is not None or filters.until is not None:
+        raise Unindexed(
+            f"messages that are {filters.status} are in the order of `due_at`, without `since` and `until`; "
+            "those of one `client` or `topic` are in the order of ids, with them"
+        )
+    return [bytes(row.id) for row in _by_due(filters).limit(filters.limit + 1)]
 
 
 def _by_due(filters: Filters) -> pw.ModelSelect[Message]:
@@ -154,14 +118,14 @@ _AS_THEY_ARE = (
 )  # fmt: skip
 
 
-def find(message_id: bytes) -> MessageView:
+def find(message_id: bytes, scope: Scope | None = None) -> MessageView:
     """What is plain of a message, also under an alias.
 
     Raises:
-        NotFound: no such message is stored.
+        NotFound: no such message is stored, or it is outside of the scope: nobody learns which.
     """
     with connected():
-        return _view(row_of(message_id, PLAIN), message_id)
+        return _view(row_of(message_id, PLAIN, scope), message_id)
 
 
 def is_set_aside(message_id: bytes, client: str) -> bool:
@@ -171,13 +135,13 @@ def is_set_aside(message_id: bytes, client: str) -> bool:
         return bool(IngestFailure.select().where(kept).exists())
 
 
-def row_of(message_id: bytes, columns: list[pw.Field]) -> Message:
-    """The row under this id or alias; NotFound when there is none. For callers with a connection."""
+def row_of(message_id: bytes, columns: list[pw.Field], scope: Scope | None = None) -> Message:
+    """The row under this id or alias; NotFound when there is none in the scope. For callers with a connection."""
     row = Message.select(*columns).where(Message.id == message_id).get_or_none()
     if row is None:
         aliased = MessageAlias.select(MessageAlias.message).where(MessageAlias.id == message_id)
         row = Message.select(*columns).where(Message.id.in_(aliased)).get_or_none()
-    if row is None:
+    if row is None or (scope is not None and not scope.includes(row.client_id, row.topic)):
         raise NotFound(f"message {ids.text(message_id)} is not stored")
     found: Message = row
     return found

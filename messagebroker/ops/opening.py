@@ -14,6 +14,7 @@ from messagebroker.ops.audit import Actor
 from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.messages import PLAIN, MessageView, plain_members, row_of
 from messagebroker.ops.records import Payload, SealedKey, decode_payload
+from messagebroker.ops.scope import Scope
 from messagebroker.settings import Settings
 
 
@@ -37,17 +38,17 @@ class Opener:
         self._settings = settings
         self._ring = KeyRing.load(settings)
 
-    def for_person(self, message_id: bytes, actor: Actor) -> OpenedView:
+    def for_person(self, message_id: bytes, actor: Actor, scope: Scope | None = None) -> OpenedView:
         """The whole message. The audit row comes first, in the same transaction: no row, no body.
 
         Raises:
-            NotFound: no such message is stored.
+            NotFound: no such message is stored, or it is outside of the person's scope.
         """
         with connected():
-            known = row_of(message_id, PLAIN)
+            known = row_of(message_id, PLAIN, scope)
             with database.atomic():
                 audit.record_by(actor, "message.open", "message", ids.text(bytes(known.id)), {"client": known.client_id})
-                return self._opened(row_of(message_id, [*PLAIN, Message.payload]), message_id)
+                return self._opened(row_of(message_id, [*PLAIN, Message.payload], scope), message_id)
 
     def for_client(self, message_id: bytes, client: str) -> OpenedView:
         """The whole message, for the client that sent it.

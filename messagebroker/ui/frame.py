@@ -16,7 +16,9 @@ from messagebroker.ui.portal import Portal
 from messagebroker.ui.sessions import End, Session
 from messagebroker.ui.wording import explanation
 
-PAGES = (("Messages", "/messages", "messages.list"), ("Queues", "/queues", "queues.read"))
+PAGES = (("Messages", "/messages", {"messages.list", "messages.own"}), ("Queues", "/queues", {"queues.read"}))
+"""Name, path, and the permissions of which one is enough."""
+
 DEPTH_SECONDS = 5.0
 
 
@@ -31,8 +33,8 @@ def frame(portal: Portal, request: Request, title: str) -> Iterator[None]:
     with Tag("header", "top"):
         link("Message Broker", "/messages", "brand")
         with Tag("nav", aria_label="Pages"):
-            for name, path, permission in PAGES:
-                if permission not in session.person.permissions:
+            for name, path, enough in PAGES:
+                if not enough & set(session.person.permissions):
                     continue
                 is_here = request.url.path.startswith(path)
                 link(name, path, **({"aria_current": "page"} if is_here else {}))

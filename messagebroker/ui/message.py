@@ -20,6 +20,8 @@ from messagebroker.ui.sessions import End
 from messagebroker.ui.wording import exact, size
 
 TITLE = "Message"
+OPENING = {"messages.open", "messages.own"}
+"""Permissions of which one is enough to open what one sees."""
 
 
 class MessagePage:
@@ -45,7 +47,7 @@ class MessagePage:
             with Tag("div", "columns"):
                 _facts(message)
                 _timeline(message)
-            if "messages.open" in session.person.permissions:
+            if not OPENING.isdisjoint(session.person.permissions):
                 Opening(self.portal, request, message.message_id)
             else:
                 notice("The body is stored encrypted, and your role does not include opening it.")

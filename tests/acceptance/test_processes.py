@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 from support.installation import Installation
 from support.servers import MariaDB, Redis
 
-from messagebroker.client import MessageBroker
+from messagebroker.client import Draft, MessageBroker
 from messagebroker.roles import BY_NAME, NAMES
 
 pytestmark = [pytest.mark.tier("processes"), pytest.mark.timeout(180)]
@@ -40,6 +41,32 @@ def test_a_message_goes_in_and_comes_back(installation: Installation) -> None:
     assert (message.body, message.sender, message.metadata) == ("ein Gruß", "+4915112345678", {"colour": "red"})
     installation.wait_until_drained()
     assert installation.dead_letters() == 0
+
+
+def test_both_books_agree(installation: Installation) -> None:
+    """What a sender was told is what is stored: id by id, and hour by hour."""
+    files, other = installation.client("till-7"), installation.client("till-8")
+    began = datetime.now(UTC)
+    with (
+        MessageBroker(installation.url("proxy"), ca=files.ca, cert=files.cert, key=files.key) as broker,
+        MessageBroker(installation.url("proxy"), ca=other.ca, cert=other.cert, key=other.key) as stranger,
+    ):
+        stranger.submit("not of these books")
+        taken = [item.message_id for item in broker.submit_batch([Draft(body=f"{n}") for n in range(250)]).items]
+        taken += [broker.submit("one more").message_id for _ in range(10)]
+        installation.wait_until_drained()
+        listed: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = broker.list_messages(since=began, oldest_first=True, limit=100, cursor=cursor)
+            listed += [message.message_id for message in page.items]
+            cursor = page.next
+            if cursor is None:
+                break
+        counted = broker.counts(since=began)
+    assert sorted(listed) == sorted(str(message_id) for message_id in taken)
+    assert (counted.client_id, counted.stored, counted.copies, counted.set_aside) == ("till-7", 260, 0, 0)
+    assert sum(hour.stored for hour in counted.items) == 260
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import msgspec
 import peewee as pw
 import pytest
 import redis as redis_py
+from support.cast import TEST
 from support.records import KEYS, record, records
 
 from messagebroker.actors import consumer, storing
@@ -75,10 +76,10 @@ def test_what_was_set_aside_is_kept_whole_and_can_be_retried(database: pw.Databa
     failure = IngestFailure.get()
     assert (bytes(failure.id), failure.client_id, failure.error) == (one.id, "acme", "ValueError: not today")
     assert decode_call(bytes(failure.record)) == IngestCall(CALL_FORMAT, [one], KEY_LIST)
-    assert failures.retry(one.id).stored == 1
+    assert failures.retry(one.id, TEST).stored == 1
     assert (stored(), set_aside()) == ({one.id}, {})
     with pytest.raises(NotFound, match="queue failures"):
-        failures.retry(one.id)
+        failures.retry(one.id, TEST)
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -89,7 +90,7 @@ def test_a_retry_that_is_refused_again_keeps_the_record(database: pw.Database) -
     bad = record(sender_hash=b"short")
     run(encode_call([bad], KEY_LIST))
     with pytest.raises(Refused, match="16"):
-        failures.retry(bad.id)
+        failures.retry(bad.id, TEST)
     assert set_aside().keys() == {bad.id}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +182,21 @@ def test_a_connection_that_idled_away_is_replaced_unseen(connect: Connect, certs
         broker = connect(proxy.url, retry=Retry(attempts=1))
         broker.submit("one")
         assert broker.submit("two").status == "queued"
+
+
+def test_ones_own_list_and_numbers(connect: Connect, certs: Path) -> None:
+    since = datetime(2026, 3, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    message = {"message_id": "m", "client_id": "till-7", "topic": "t", "status": "delivered", "new_in_2030": 1}
+    hour = {"hour": "2026-03-01T00:00:00Z", "stored": 3, "copies": 1, "set_aside": 2}
+    numbers = {"client_id": "till-7", "since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z", "stored": 3}
+    script = (Answer(200, {"items": [message], "next": "AB"}), Answer(200, {**numbers, "items": [hour]}))
+    with Scripted(certs, *script) as proxy:
+        broker = connect(proxy.url)
+        page = broker.list_messages(since=since, status="delivered", oldest_first=True, limit=1, cursor="AA")
+        found = broker.counts(since=since)
+    assert (page.next, page.items[0].status) == ("AB", "delivered")
+    assert (found.stored, found.items[0].hour, found.items[0].set_aside) == (3, datetime(2026, 3, 1, tzinfo=UTC), 2)
+    assert [asked.path for asked in proxy.asked] == [
+        "/api/v1/messages?since=2026-03-01T00%3A00%3A00%2B00%3A00&status=delivered&order=asc&limit=1&cursor=AA",
+        "/api/v1/messages/counts?since=2026-03-01T00%3A00%3A00%2B00%3A00",
+    ]

@@ -20,7 +20,8 @@ import msgspec
 
 PERMISSIONS = {
     "admin": ["messages.list", "messages.open", "queues.read"],
-    "user": ["messages.list"],
+    "user": ["messages.own"],
+    "lister": ["messages.list"],
 }
 START = datetime(2025, 3, 1, 8, 30, 15, tzinfo=UTC)
 SCRIPT = "<script>document.title='broken'</script> </pre></script> {{7*7}} ${7*7} `x` \\n <img src=x onerror=alert(1)>"
@@ -64,6 +65,7 @@ class FakeMain:
         self.accounts = {a.email: a for a in (
             Account("ada@example.org", "correct horse battery"),
             Account("una@example.org", "a plain user's words", role="user"),
+            Account("lena@example.org", "sees but opens not", role="lister"),
             Account("new@example.org", "one-time-1234", must_change=True),
         )}  # fmt: skip
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -178,7 +180,7 @@ class FakeMain:
             raise _error(404, "not-found", "no such message")
         if not body:
             return found
-        _require(account, "messages.open")
+        _require(account, "messages.open", "messages.own")
         self.opened.append(f"{account.email} {wanted}")
         return {**found, "body": self.bodies.get(wanted, "Hello"), "sender": self.sender, "metadata": self.metadata}
 
@@ -199,8 +201,8 @@ def _queue(name: str, messages: int) -> dict[str, Any]:
     return {"queue": name, "messages": messages, "calls": messages // 500, "running": 0, "oldest_seconds": oldest}
 
 
-def _require(account: Account, permission: str) -> None:
-    if permission not in PERMISSIONS[account.role]:
+def _require(account: Account, *enough: str) -> None:
+    if not set(enough) & set(PERMISSIONS[account.role]):
         raise _error(403, "forbidden", f"the role {account.role} may not do this")
 
 

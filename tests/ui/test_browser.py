@@ -139,11 +139,20 @@ def test_a_plain_user_is_offered_what_the_role_has(page: Page, portal: RunningPo
     log_in(page, "una@example.org", "a plain user's words")
     expect(page.get_by_label("Pages").get_by_role("link")).to_have_text(["Messages"])
     expect(page.get_by_label("Queue depth")).to_have_count(0)
+    page.goto(f"{portal.url}/queues")
+    expect(page.get_by_role("alert")).to_contain_text("Not for your role")
+    page.goto(portal.url)
+    page.get_by_role("link", name=message_id(60)).click()
+    page.get_by_role("button", name="Open body").click()
+    expect(page.get_by_text("You opened this body")).to_be_visible()
+    assert portal.main.opened == [f"una@example.org {message_id(60)}"]
+
+
+def test_who_may_not_open_is_told_so(page: Page, portal: RunningPortal) -> None:
+    log_in(page, "lena@example.org", "sees but opens not")
     page.get_by_role("link", name=message_id(60)).click()
     expect(page.get_by_text("your role does not include opening it")).to_be_visible()
     expect(page.get_by_role("button", name="Open body")).to_have_count(0)
-    page.goto(f"{portal.url}/queues")
-    expect(page.get_by_role("alert")).to_contain_text("Not for your role")
     assert portal.main.opened == []
 
 

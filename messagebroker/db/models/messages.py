@@ -57,7 +57,7 @@ class Message(Base):
             (("client_id", "id"), False),
             (("client_id", "status", "id"), False),
             (("status", "due_at"), False),
-            (("topic", "id"), False),
+            (("topic", "status", "id"), False),
             (("correlation_id", "id"), False),
             (("sender_hash", "id"), False),
             (("idempotency_key",), True),

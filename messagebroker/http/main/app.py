@@ -17,11 +17,14 @@ from messagebroker.http.main import authority, gauges, login, tokens
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
+from messagebroker.http.main.cancelling import CancelMessage
 from messagebroker.http.main.certificate import OneCertificate, RenewedCertificate, RevokedCertificate, RevokedClient
 from messagebroker.http.main.certificate_renewals import COMPONENT_PATH, ClientRenewals, ComponentRenewals
 from messagebroker.http.main.certificates import Bundles, Certificates
 from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
 from messagebroker.http.main.clients import Clients
+from messagebroker.http.main.counts import Counts
+from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
 from messagebroker.http.main.group_members import GroupMember, GroupMembers
 from messagebroker.http.main.groups import Groups, OneGroup
 from messagebroker.http.main.login import Login
@@ -75,9 +78,14 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         resources=[
             *_people(settings, signer, shared),
             Me(),
-            Messages(),
+            Messages(settings),
             OneMessage(opener),
             MessageBody(opener),
+            Counts(),
+            CancelMessage(),
+            Failures(),
+            OneFailure(),
+            RetryFailure(),
             QueueStats(redis),
             AuditLog(),
             *_senders(settings),

@@ -11,13 +11,13 @@ import msgspec
 from messagebroker.errors import NotFound
 from messagebroker.http.decoding import answer, read_query
 from messagebroker.http.main.callers import Caller, Right
+from messagebroker.http.main.messages import ClientName, require_client, scope_for
 from messagebroker.http.openapi import CERTIFICATE_OR_TOKEN, TOKEN, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import clock, ids, messages
 from messagebroker.ops.messages import MessageView
-from messagebroker.ops.names import NAME
 from messagebroker.ops.opening import OpenedView, Opener
-from messagebroker.ops.permissions import Permission, allows
+from messagebroker.ops.permissions import Permission
 
 MessageId = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 _CLOCK_SKEW = timedelta(minutes=5)  # between a proxy and main
@@ -27,13 +27,13 @@ class OneQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`body`: open it (people). `client`: whose it must be (proxies, who always get the body)."""
 
     body: bool = False
-    client: Annotated[str, msgspec.Meta(pattern=NAME)] | None = None
+    client: ClientName | None = None
 
 
 class OneMessage:
-    """A person sees what is plain, and with `body=true` what was sealed, which the audit log keeps."""
+    """A person sees what is plain of it, and with `body=true` what was sealed, which the audit log keeps."""
 
-    rights: ClassVar = {"GET": Right(permission=Permission.MESSAGES_LIST, component="proxy")}
+    rights: ClassVar = {"GET": Right(permission=Permission.MESSAGES_LIST, own=Permission.MESSAGES_OWN, component="proxy")}
     operations: ClassVar = (
         Operation(
             "GET", "/api/v1/messages/{message_id}", "One message", responses={200: (OpenedView, MessageView), 404: None},
@@ -58,21 +58,20 @@ class OneMessage:
         answer(response, self._for_person(known, caller, body=query.body))
 
     def _for_person(self, message_id: bytes, caller: Caller, *, body: bool) -> MessageView:
-        return opened(self._opener, message_id, caller) if body else messages.find(message_id)
+        return opened(self._opener, message_id, caller) if body else messages.find(message_id, scope_for(caller))
 
     def _for_proxy(self, message_id: bytes, query: OneQuery) -> OpenedView:
-        if query.client is None:
-            raise Problem(400, "invalid-parameter", "name the client that asks", field="client")
+        client = require_client(query.client)
         try:
-            return self._opener.for_client(message_id, query.client)
+            return self._opener.for_client(message_id, client)
         except NotFound:
-            raise absent(message_id, query.client) from None
+            raise absent(message_id, client) from None
 
 
 class MessageBody:
     """The same as `body=true`, under a path of its own."""
 
-    rights: ClassVar = {"GET": Right(permission=Permission.MESSAGES_OPEN)}
+    rights: ClassVar = {"GET": Right(permission=Permission.MESSAGES_OPEN, own=Permission.MESSAGES_OWN)}
     operations: ClassVar = (
         Operation(
             "GET", "/api/v1/messages/{message_id}/body", "Open a message", responses={200: OpenedView, 404: None},
@@ -97,12 +96,8 @@ def parsed(text: str) -> bytes:
 
 
 def opened(opener: Opener, message_id: bytes, caller: Caller) -> OpenedView:
-    """The message, opened for a person who may; recorded."""
-    assert caller.person is not None
-    if not allows(caller.person.role, Permission.MESSAGES_OPEN):
-        detail = f"the role {caller.person.role} may not open messages"
-        raise Problem(403, "forbidden", detail, permission=Permission.MESSAGES_OPEN)
-    return opener.for_person(message_id, caller.actor)
+    """The message, opened for a person who may; recorded. Messages of others look as if there were none."""
+    return opener.for_person(message_id, caller.actor, scope_for(caller, Permission.MESSAGES_OPEN))
 
 
 def absent(message_id: bytes, client: str) -> Problem:

@@ -14,14 +14,16 @@ from messagebroker.http.application import App, make_app
 from messagebroker.http.health import PATHS
 from messagebroker.http.proxy import draw
 from messagebroker.http.proxy.admission import Admission
+from messagebroker.http.proxy.books import OwnHours, OwnMessages
 from messagebroker.http.proxy.committer import AddCalls, Committer
 from messagebroker.http.proxy.idempotency import Idempotency
 from messagebroker.http.proxy.intake import Intake
-from messagebroker.http.proxy.lookup import Lookup, StoredMessage
+from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.http.proxy.reception import Reception
 from messagebroker.http.proxy.renewal import Renewal
-from messagebroker.http.proxy.submit import SubmitBatch, SubmitMessage
+from messagebroker.http.proxy.stored import StoredMessage
+from messagebroker.http.proxy.submit import SubmitBatch
 from messagebroker.http.proxy.values import Limits
 from messagebroker.http.proxy.whoami import Who
 from messagebroker.ops.policy_watcher import PolicyWatcher
@@ -81,10 +83,11 @@ def make(
         settings=settings,
         middleware=[Access(watcher=watcher, open_paths=PATHS)],
         resources=[
-            SubmitMessage(reception, lookup, patience, max_items=settings.max_batch_items),
+            OwnMessages(reception, lookup, patience, max_items=settings.max_batch_items),
             SubmitBatch(reception, max_items=settings.max_batch_items),
             StoredMessage(lookup, patience),
             Renewal(lookup, patience),
+            OwnHours(lookup, patience),
             Who(settings, watcher),
         ],
         checks=[("policy", lambda: _policy_problem(watcher)), ("redis", admission.ready_problem)],

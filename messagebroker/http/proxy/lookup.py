@@ -1,4 +1,4 @@
-"""GET /api/v1/messages/{id}: asks main, with the proxy's own certificate, naming the client whose message it must be."""
+"""Asks main, with the proxy's own certificate, naming the client whose messages it must be about."""
 
 from __future__ import annotations
 
@@ -9,38 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
 
-import falcon
 import httpx
-import msgspec
 import structlog
 
-from messagebroker.http.later import DEFER, Deferred, Reply
-from messagebroker.http.openapi import Operation
-from messagebroker.http.problems import DAMAGED, PREFIX, Problem
-from messagebroker.http.proxy.patience import Patience
-from messagebroker.ops import ids
+from messagebroker.http.problems import Problem
 from messagebroker.settings import Settings
 
-PATH = "/api/v1/messages/{message_id}"
-MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36, extra_json_schema={"format": "uuid"})]
 _TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 log = structlog.get_logger(__name__)
-
-
-class FoundMessage(msgspec.Struct, kw_only=True):
-    """A message, opened. Further members may be there."""
-
-    message_id: str
-    client_id: str
-    topic: str
-    status: str
-    body: Any = None
-    sender: str | None = None
-    metadata: dict[str, Any] | None = None
 
 
 class Lookup:
@@ -63,10 +42,17 @@ class Lookup:
         Raises:
             Problem: main does not answer.
         """
-        parameters = {"client": client, "body": "true" if body else "false"}
+        return self.get(f"/{message_id}", {"client": client, "body": "true" if body else "false"})
+
+    def get(self, path: str, parameters: dict[str, str]) -> httpx.Response:
+        """Main's answer about `/api/v1/messages` and what is below it, whatever its status.
+
+        Raises:
+            Problem: main does not answer.
+        """
         try:
             with self._main() as main:
-                return main.get(f"{self._url}/api/v1/messages/{message_id}", params=parameters)
+                return main.get(f"{self._url}/api/v1/messages{path}", params=parameters)
         except (httpx.HTTPError, OSError) as error:
             log.warning("main does not answer", error=repr(error))
             detail = "stored messages cannot be read at this moment; submitting goes on"
@@ -149,59 +135,3 @@ def _context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(certificate, key)
     return context
-
-
-class StoredMessage:
-    """A client's own message."""
-
-    operations: ClassVar = (
-        Operation(
-            "GET",
-            PATH,
-            "Read one of your messages",
-            responses={200: FoundMessage, 404: None},
-            path_types={"message_id": MessageId},
-            tag="messages",
-            description="404 `not-stored-yet` with Retry-After while the message is queued.",
-        ),
-    )
-
-    def __init__(self, lookup: Lookup, patience: Patience) -> None:
-        self._lookup = lookup
-        self._patience = patience
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, message_id: str) -> None:
-        """Main checks whose message it is, and opens it."""
-        parsed = ids.parse(message_id)
-        if parsed is None:
-            raise Problem(404, "not-found", "there is no such message: message_id is not a UUID", field="message_id")
-        client = request.context.peer.name
-        if self._patience.run(lambda: self._found(ids.text(parsed), client), request, request.env[DEFER]()):
-            raise Deferred
-        raise Problem(503, "overloaded", "too many requests wait for main; try again shortly", headers={"Retry-After": "1"})
-
-    def _found(self, message_id: str, client: str) -> Reply:
-        answer = self._lookup.ask(message_id, client)
-        if answer.status_code != 200:
-            raise _passed_on(answer)
-        return falcon.HTTP_200, [("Content-Type", "application/json"), ("Cache-Control", "no-store")], answer.content
-
-
-def _passed_on(answer: httpx.Response) -> Problem:
-    """Main's problem in the proxy's name. What is between main and the proxy is none of the client's business."""
-    retry_after = answer.headers.get("Retry-After")
-    headers = {"Retry-After": retry_after} if retry_after else None
-    if answer.status_code in (404, 410):
-        try:
-            document = answer.json()
-            name = str(document["type"]).removeprefix(PREFIX)
-            return Problem(answer.status_code, name, str(document["detail"]), headers=headers)
-        except (ValueError, KeyError, TypeError):
-            return Problem(404, "not-found", "there is no such message", headers=headers)
-    if answer.status_code == 500 and PREFIX + DAMAGED in answer.text:  # "try again" would never help
-        log.error("main cannot open a message", answer=answer.text[:300])
-        detail = "this message is stored, but cannot be opened any more; tell the operator of this system"
-        return Problem(500, DAMAGED, detail)
-    log.warning("main refused a lookup", status=answer.status_code, answer=answer.text[:300])
-    detail = "stored messages cannot be read at this moment; submitting goes on"
-    return Problem(503, "main-unavailable", detail, headers=headers or {"Retry-After": "2"})

@@ -126,7 +126,7 @@ class SubmitMessage(_Submit):
         max_items: in a batch, unless the client's policy says less.
     """
 
-    operations: ClassVar = (
+    operations: ClassVar[tuple[Operation, ...]] = (
         Operation(
             "POST",
             SINGLE,
