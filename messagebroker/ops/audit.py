@@ -10,7 +10,7 @@ from typing import Any
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import AuditEntry
-from messagebroker.ops import clock
+from messagebroker.ops import audit_rows, clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +35,18 @@ def record(
 
     Example: record("user:a@b.c", "message.read", "message", "0190…", address="192.0.2.7")
     """
+    row = {
+        "created_at": clock.now(),
+        "actor": actor,
+        "action": action,
+        "object_type": object_type,
+        "object_id": object_id[:254],
+        "address": _ascii(address, 45),
+        "user_agent": _printable(user_agent, 255),
+        "details": json.dumps(details, ensure_ascii=False, default=str) if details else None,
+    }
     with connected():
-        AuditEntry.insert(
-            created_at=clock.now(),
-            actor=actor,
-            action=action,
-            object_type=object_type,
-            object_id=object_id[:254],
-            address=_ascii(address, 45),
-            user_agent=_printable(user_agent, 255),
-            details=json.dumps(details, ensure_ascii=False, default=str) if details else None,
-        ).execute()
+        AuditEntry.insert(**row, signature=audit_rows.signature(row)).execute()
 
 
 def record_by(actor: Actor, action: str, object_type: str, object_id: str, details: dict[str, Any] | None = None) -> None:

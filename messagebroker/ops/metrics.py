@@ -49,3 +49,7 @@ CLEANED = Counter(f"{_P}_messages_cleaned_total", "Messages removed after their 
 CERTIFICATE_ENDS = Gauge(
     f"{_P}_certificate_expiry_timestamp_seconds", "End of a certificate in use.", ["name"], registry=REGISTRY
 )
+AUDIT_SEALED = Counter(f"{_P}_audit_sealed_total", "Rows of the audit log that this main sealed.", registry=REGISTRY)
+AUDIT_CHAIN_BROKEN = Gauge(
+    f"{_P}_audit_chain_broken", "1 when the chain in the database is not the one whose head was kept.", registry=REGISTRY
+)
