@@ -13,7 +13,7 @@ from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
 from messagebroker.http.main import authority, gauges, login
-from messagebroker.http.main.audit_log import AuditLog
+from messagebroker.http.main.audit_log import AuditExport, AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
 from messagebroker.http.main.clients import Clients
@@ -62,6 +62,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             MessageBody(opener),
             QueueStats(redis),
             AuditLog(),
+            AuditExport(),
             Clients(),
             CaCertificate(settings),
             RevocationList(settings),
