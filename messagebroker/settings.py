@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     encryption_key_path: Path = Path("secrets/encryption.key")  # private master keys; main and worker
     sender_key_path: Path = Path("secrets/sender.key")  # HMAC key for search by sender; main and proxy
     main_secret_path: Path = Path("secrets/main.secret")  # main only: keys of the audit chain and second factors
+    audit_head_path: Path = Path("audit-head.jsonl")  # main appends the head of the audit chain to it
     recovery_key_path: Path = Path("secrets/recovery.pub")  # public half; seals secrets inside backups
     ca_dir: Path = Path("ca")  # CA key and issued certificates; main only
     certs_dir: Path = Path("certs")  # NAME.crt, NAME.key, ca.crt of components and bundles

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "users": ("messagebroker.cli.users:app", "People who log in."),
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
+    "audit": ("messagebroker.cli.audit:app", "Who did what; proving that the log is as it was written."),
     "cleanup": ("messagebroker.cli.cleanup:cleanup", "Remove messages that are older than the retention."),
     "old": ("messagebroker.cli.old:old", "What the runbooks' old commands are now; does it."),
     "windows": ("messagebroker.cli.windows:app", "A Windows server: install, upgrade, uninstall, firewall."),

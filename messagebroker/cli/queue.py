@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from messagebroker.cli.actor import typing
+from messagebroker.cli.actor import this_user
 from messagebroker.db.connection import open_database
 from messagebroker.errors import Refused
 from messagebroker.ops import failures, ids
@@ -86,7 +86,7 @@ def retry(
     refused = 0
     for failure_id in chosen:
         try:
-            failures.retry(failure_id, typing())
+            failures.retry(failure_id, this_user())
             typer.echo(f"{ids.text(failure_id)} stored")
         except Refused as error:
             refused += 1

@@ -16,6 +16,7 @@ from messagebroker.errors import Unavailable
 from messagebroker.settings import Settings
 
 database = pw.DatabaseProxy()
+_opened_with: Settings | None = None
 
 _LOST_NUMBERS = frozenset({
     0, 1021, 1026, 1037, 1038, 1040, 1041, 1047, 1053, 1114, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1180, 1203, 1205,
@@ -75,9 +76,16 @@ def open_database(settings: Settings) -> pw.Database:
     Raises:
         ConfigurationError: for a URL that names no database, or says something that is not known.
     """
+    global _opened_with  # noqa: PLW0603 - as `database`: one for the process
     made = _sqlite(settings) if settings.is_sqlite else _mysql(settings)
     database.initialize(made)
+    _opened_with = settings
     return made
+
+
+def opened_with() -> Settings | None:
+    """The settings of this process' database; None before it is opened."""
+    return _opened_with
 
 
 def _sqlite(settings: Settings) -> pw.Database:

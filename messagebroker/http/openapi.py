@@ -56,7 +56,7 @@ class Operation:
     path_types: dict[str, Any] = field(default_factory=dict)
     headers: type | None = None
     response_headers: dict[int, dict[str, str]] = field(default_factory=dict)
-    media: str | None = None
+    media: str | tuple[str, ...] | None = None
     tag: str = "api"
     description: str = ""
 
@@ -151,6 +151,7 @@ def _operation_id(operation: Operation) -> str:
 
 
 def _response(operation: Operation, status: int, kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    media: tuple[str, ...]
     found: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     headers = operation.response_headers.get(status)
     if headers:
@@ -158,10 +159,12 @@ def _response(operation: Operation, status: int, kind: Any, schema_of: dict[Any,
     if kind is None and status < 400:
         return found
     if kind is None:
-        media, kind = "application/problem+json", ProblemDocument
+        media, kind = ("application/problem+json",), ProblemDocument
+    elif isinstance(operation.media, tuple):
+        media = operation.media
     else:
-        media = operation.media or ("text/plain" if kind is str else "application/json")
-    found["content"] = {media: {"schema": _schema(kind, schema_of)}}
+        media = (operation.media or ("text/plain" if kind is str else "application/json"),)
+    found["content"] = {one: {"schema": _schema(kind, schema_of)} for one in media}
     return found
 
 

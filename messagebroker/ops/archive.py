@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from messagebroker.errors import Conflict, NotFound, Refused
 from messagebroker.ops import recovery
+from messagebroker.ops.audit_head import Head
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -56,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]  # table -> rows in the dump
     recovery_key: str | None  # id of the key that opens the sealed members; None: nothing is sealed
     members: dict[str, Member]
+    audit_head: Head | None = None  # where the audit log's chain was; None: the program that made it did not say
+    master_keys: list[str] | None = None  # ids of those that data keys in the dump are sealed to; None: as above
 
 
 class Writer:

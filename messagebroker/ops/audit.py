@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from messagebroker.db import models
 from messagebroker.db.connection import connected
-from messagebroker.db.models import AuditEntry
-from messagebroker.ops import clock
+from messagebroker.errors import Refused
+from messagebroker.ops import audit_rows, clock
+
+AuditEntry: Any = models.AuditEntry  # the stubs of peewee know no columns
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +39,18 @@ def record(
 
     Example: record("user:a@b.c", "message.read", "message", "0190…", address="192.0.2.7")
     """
+    row = {
+        "created_at": clock.now(),
+        "actor": actor,
+        "action": action,
+        "object_type": object_type,
+        "object_id": object_id[:254],
+        "address": ascii_text(address, 45),
+        "user_agent": printable(user_agent, 255),
+        "details": json.dumps(details, ensure_ascii=False, default=str) if details else None,
+    }
     with connected():
-        AuditEntry.insert(
-            created_at=clock.now(),
-            actor=actor,
-            action=action,
-            object_type=object_type,
-            object_id=object_id[:254],
-            address=ascii_text(address, 45),
-            user_agent=printable(user_agent, 255),
-            details=json.dumps(details, ensure_ascii=False, default=str) if details else None,
-        ).execute()
+        AuditEntry.insert(**row, signature=audit_rows.signature(row)).execute()
 
 
 def record_by(actor: Actor, action: str, object_type: str, object_id: str, details: dict[str, Any] | None = None) -> None:
@@ -68,17 +73,74 @@ class Entry:
     details: dict[str, Any] | None
 
 
-def page(*, limit: int, newest_first: bool = True, after: int | None = None) -> list[Entry]:
-    """Up to `limit` rows by id, those that come after the row `after` in that order."""
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which rows. Of actor, action and object one at most may be given: each has an index that ends in the time."""
+
+    actor: str | None = None
+    action: str | None = None
+    object_type: str | None = None
+    object_id: str | None = None
+    since: datetime | None = None  # at or after
+    until: datetime | None = None  # before
+
+
+class Unindexed(Refused):
+    """No index serves this combination of filters."""
+
+
+EVERYTHING = Filters()
+Position = tuple[datetime, int]
+"""Of a row in the order of time, then id."""
+
+
+def page(*, limit: int, newest_first: bool = True, after: Position | None = None, filters: Filters = EVERYTHING) -> list[Entry]:
+    """Up to `limit` rows in the order of time, those that come after the row at `after` in that order.
+
+    Raises:
+        Unindexed: no index serves these filters together.
+    """
+    refuse_unindexed(filters)
+    at, row_id = AuditEntry.created_at, AuditEntry.id
+    conditions = [getattr(AuditEntry, name) == value for name, value in _equalities(filters)]
+    if filters.since is not None:
+        conditions.append(at >= _storable(filters.since))
+    if filters.until is not None:
+        conditions.append(at < _storable(filters.until))
+    if after is not None:  # not as one comparison of pairs, for which MySQL uses no index
+        moment, number = after
+        following = (at < moment) | (row_id < number) if newest_first else (at > moment) | (row_id > number)
+        conditions += [at <= moment if newest_first else at >= moment, following]
     query = AuditEntry.select()
-    if after is not None:
-        query = query.where(AuditEntry.id < after if newest_first else AuditEntry.id > after)
-    query = query.order_by(AuditEntry.id.desc() if newest_first else AuditEntry.id).limit(limit)
+    if conditions:
+        query = query.where(*conditions)
+    order = (at.desc(), row_id.desc()) if newest_first else (at, row_id)
     with connected():
-        return [_entry(row) for row in query]
+        return [_entry(row) for row in query.order_by(*order).limit(limit)]
 
 
-def _entry(row: AuditEntry) -> Entry:
+def refuse_unindexed(filters: Filters) -> None:
+    """Raises Unindexed where `page` would."""
+    given = dict(_equalities(filters))
+    if not given or given.keys() in ({"actor"}, {"action"}, {"object_type", "object_id"}):
+        return
+    raise Unindexed(
+        f"no index serves {' with '.join(given)}; give one of actor, action, or object_type with object_id;"
+        " since and until go with each"
+    )
+
+
+def _equalities(filters: Filters) -> list[tuple[str, str]]:
+    names = ("actor", "action", "object_type", "object_id")
+    return [(name, value) for name in names if (value := getattr(filters, name)) is not None]
+
+
+def _storable(moment: datetime) -> datetime:
+    """Within the years that every database knows; nothing is older than 1970."""
+    return min(max(moment, _FIRST), _LAST)
+
+
+def _entry(row: models.AuditEntry) -> Entry:
     return Entry(
         id=row.id,
         created_at=row.created_at,

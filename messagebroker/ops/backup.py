@@ -16,10 +16,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from messagebroker import __version__
-from messagebroker.db import inspection, schema
+from messagebroker.db import inspection, restoring, schema
 from messagebroker.db.connection import connected
 from messagebroker.errors import ConfigurationError
-from messagebroker.ops import clock, dump, installation, recovery
+from messagebroker.ops import audit_chain, clock, dump, installation, recovery
 from messagebroker.ops.archive import Archive, Manifest, Progress, Writer, silent
 from messagebroker.settings import Settings
 
@@ -130,9 +130,14 @@ def _database(settings: Settings, writer: Writer, progress: Progress) -> Callabl
     created_at = clock.now()
     with connected():
         server, applied = inspection.server(), list(schema.status().applied)
+        of_an_older_program = "audit_seals" not in inspection.tables()
+        audit_head = None if of_an_older_program else audit_chain.head()  # before the dump, which has it then
+        master_keys = restoring.master_keys()
     name = dump.member_name(settings)
     with writer.member(name) as stream:
         rows = dump.write(settings, stream, progress, scratch=writer.path.parent)
+    with connected():
+        master_keys |= restoring.master_keys()
     return lambda recovery_key: Manifest(
         created_at=created_at,
         version=__version__,
@@ -144,6 +149,8 @@ def _database(settings: Settings, writer: Writer, progress: Progress) -> Callabl
         rows=rows,
         recovery_key=recovery_key,
         members=writer.members,
+        audit_head=audit_head,
+        master_keys=sorted(key.hex() for key in master_keys),
     )
 
 

@@ -29,6 +29,11 @@ def of_number(number: int) -> str:
     return _text(number.to_bytes(8, "big"))
 
 
+def of_moment(moment: datetime, number: int) -> str:
+    """For lists in the order of time, then row number."""
+    return _text(b"m" + clock.micros(moment).to_bytes(8, "big", signed=True) + number.to_bytes(8, "big"))
+
+
 def of_name(name: str) -> str:
     """For lists in the order of names."""
     return _text(b"n" + name.encode())
@@ -54,6 +59,18 @@ def read_number(cursor: str) -> int:
     if number >= 2**63:
         raise WrongCursor("this cursor was not made here")
     return number
+
+
+def read_moment(cursor: str) -> tuple[datetime, int]:
+    """The inverse of `of_moment`."""
+    position = _bytes(cursor, 17)
+    number = int.from_bytes(position[9:], "big")
+    try:
+        if position[:1] == b"m" and number < 2**63:
+            return clock.from_micros(int.from_bytes(position[1:9], "big", signed=True)), number
+    except (ValueError, OverflowError):
+        pass
+    raise WrongCursor("this cursor was not made here")
 
 
 def read_name(cursor: str) -> str:

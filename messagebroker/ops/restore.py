@@ -16,9 +16,8 @@ from messagebroker.db import inspection, migrations, schema
 from messagebroker.db import restoring as tables
 from messagebroker.db.connection import NoDatabase, connected
 from messagebroker.errors import BrokerError, Refused, Unavailable
-from messagebroker.ops import audit, backup, certificates, clock, dump, heartbeats, policy, ports, recovery
+from messagebroker.ops import audit, backup, clock, dump, heartbeats, ports, recovery, restore_after
 from messagebroker.ops.archive import SEALED, Archive, Manifest, Progress, silent
-from messagebroker.ops.keyring import KeyRing
 from messagebroker.ops.restore_files import FileChange, FilePlan
 from messagebroker.roles import ROLES
 from messagebroker.settings import WITH_DATABASE, Settings
@@ -129,13 +128,12 @@ class Restore:
             tables.after_restore(revoked)
         files_aside = self._settings.path(Path(f"before_restore_{clock.now():%Y%m%d_%H%M%S}"))
         moved = self._files.carry_out(files_aside)
-        self._look_for_master_keys()
-        self._publish()
+        self._notes += restore_after.notes(self._settings, self.plan.path.name, files_aside)
         audit.record(actor, "backup.restore", "backup", self.plan.path.name, details={"rows": self.plan.manifest.rows})
         return Restored(
             rows=self.plan.manifest.rows,
             database_aside=aside,
-            files_aside=files_aside if moved else None,
+            files_aside=files_aside if moved or files_aside.exists() else None,
             notes=tuple(self._notes),
         )
 
@@ -225,28 +223,6 @@ class Restore:
         if found != manifest.rows:
             wrong = [name for name in {*found, *manifest.rows} if found.get(name) != manifest.rows.get(name)]
             raise Unavailable(f"after loading, {', '.join(sorted(wrong))} had another number of rows than in the backup")
-
-    def _look_for_master_keys(self) -> None:
-        try:
-            here = {key_id for key_id, _ in KeyRing.load(self._settings).keys}
-        except BrokerError as error:
-            self._notes.append(f"no message can be read: {error}")
-            return
-        with connected():
-            missing = sorted(key.hex() for key in tables.master_keys() - here)
-        if missing:
-            self._notes.append(
-                f"messages under the master keys {', '.join(missing)} cannot be read, as these are not here; a restore with the"
-                " recovery key brings them back"
-            )
-
-    def _publish(self) -> None:
-        """Servers and database learn what was revoked since the backup, from each other; nothing is ever un-revoked."""
-        try:
-            certificates.register_issued(self._settings)
-            policy.publish(self._settings)
-        except BrokerError as error:
-            self._notes.append(f"the policy was not published ({error}); main does it at its next start")
 
 
 def _present() -> tuple[dict[str, int], set[str]]:

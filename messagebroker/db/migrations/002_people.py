@@ -142,6 +142,7 @@ COLUMNS: tuple[tuple[str, str, pw.Field], ...] = (
     ("users", "totp_secret", BytesField(null=True)),
     ("users", "totp_confirmed_at", UtcField(null=True)),
     ("users", "totp_step", pw.BigIntegerField(null=True)),
+    ("audit_log", "signature", FixedBytesField(24, null=True)),
     ("clients", "group_id", pw.ForeignKeyField(Group, field=Group.id, null=True, on_delete="SET NULL")),
 )
 

@@ -20,6 +20,7 @@ class AuditEntry(Base):
     address = AsciiField(max_length=45, null=True)
     user_agent = pw.CharField(max_length=255, null=True)
     details = pw.TextField(null=True)  # JSON, without secrets
+    signature = FixedBytesField(24, null=True)  # who has main's secret wrote it; NULL: before there were signatures
 
     class Meta:
         table_name = "audit_log"

@@ -14,7 +14,7 @@ from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
 from messagebroker.http.main import authority, gauges, login, tokens
-from messagebroker.http.main.audit_log import AuditLog
+from messagebroker.http.main.audit_log import AuditExport, AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
 from messagebroker.http.main.cancelling import CancelMessage
@@ -88,6 +88,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             RetryFailure(),
             QueueStats(redis),
             AuditLog(),
+            AuditExport(),
             *_senders(settings),
             CaCertificate(settings),
             RevocationList(settings),

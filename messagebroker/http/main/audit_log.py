@@ -1,9 +1,9 @@
-"""GET /api/v1/audit: who did what."""
+"""GET /api/v1/audit and /api/v1/audit/export: who did what."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import falcon
 import msgspec
@@ -13,16 +13,36 @@ from messagebroker.http.main.callers import Right
 from messagebroker.http.main.lists import Cursor, Limit
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
-from messagebroker.ops import audit, cursors
+from messagebroker.ops import audit, audit_export, cursors
 from messagebroker.ops.permissions import Permission
 
+_WORD = r"^[A-Za-z0-9._:-]+$"
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
-class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole log in its order; no filter has an index."""
+
+class AuditFilters(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of actor, action, and object_type with object_id; each with since and until. Others are a 400 that says so."""
+
+    actor: Annotated[str, msgspec.Meta(min_length=1, max_length=254)] | None = None
+    action: Annotated[str, msgspec.Meta(max_length=64, pattern=_WORD)] | None = None
+    object_type: Annotated[str, msgspec.Meta(max_length=32, pattern=_WORD)] | None = None
+    object_id: Annotated[str, msgspec.Meta(min_length=1, max_length=254)] | None = None
+    since: _Instant | None = None
+    until: _Instant | None = None
+
+
+class AuditQuery(AuditFilters, forbid_unknown_fields=True, kw_only=True):
+    """In the order of time."""
 
     order: Literal["desc", "asc"] = "desc"
     limit: Limit = 50
     cursor: Cursor | None = None
+
+
+class ExportQuery(AuditFilters, forbid_unknown_fields=True, kw_only=True):
+    """Everything that fits, oldest first."""
+
+    format: audit_export.Format = "csv"
 
 
 class AuditView(msgspec.Struct, kw_only=True):
@@ -66,10 +86,46 @@ class AuditLog:
         """A page."""
         query = read_query(request, AuditQuery)
         try:
-            after = None if query.cursor is None else cursors.read_number(query.cursor)
+            after = None if query.cursor is None else cursors.read_moment(query.cursor)
+            found = audit.page(limit=query.limit + 1, newest_first=query.order == "desc", after=after, filters=_filters(query))
         except cursors.WrongCursor as error:
             raise Problem(400, "invalid-parameter", str(error), field="cursor") from None
-        found = audit.page(limit=query.limit + 1, newest_first=query.order == "desc", after=after)
+        except audit.Unindexed as error:
+            raise Problem(400, "filter-not-indexed", str(error)) from None
         items = [msgspec.convert(entry, AuditView, from_attributes=True) for entry in found[: query.limit]]
         more = len(found) > query.limit
-        answer(response, AuditPage(items=items, next=cursors.of_number(items[-1].id) if more else None))
+        answer(response, AuditPage(items=items, next=cursors.of_moment(items[-1].created_at, items[-1].id) if more else None))
+
+
+class AuditExport:
+    """The log as a file, as long as it is. It is sent while it is read; one that ends early was cut off by an error."""
+
+    rights: ClassVar = {"GET": Right(permission=Permission.AUDIT_READ)}
+    operations: ClassVar = (
+        Operation(
+            "GET",
+            "/api/v1/audit/export",
+            "The audit log as CSV or JSON lines",
+            responses={200: bytes},
+            query=ExportQuery,
+            security=TOKEN,
+            media=tuple(audit_export.MEDIA.values()),
+            tag="operations",
+        ),
+    )
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """A file."""
+        query = read_query(request, ExportQuery)
+        try:
+            pieces = audit_export.export(_filters(query), query.format, request.context.caller.actor)
+        except audit.Unindexed as error:
+            raise Problem(400, "filter-not-indexed", str(error)) from None
+        response.content_type = audit_export.MEDIA[query.format]
+        response.set_header("Content-Disposition", f'attachment; filename="audit.{query.format}"')
+        response.set_header("Cache-Control", "no-store")
+        response.stream = pieces
+
+
+def _filters(query: AuditFilters) -> audit.Filters:
+    return audit.Filters(**{name: getattr(query, name) for name in AuditFilters.__struct_fields__})

@@ -12,6 +12,7 @@ from messagebroker.db.connection import open_database
 from messagebroker.http.certificate_keeper import CertificateKeeper, from_own_ca
 from messagebroker.http.main import app, duties
 from messagebroker.http.server import Server
+from messagebroker.ops.audit_chain import Chainer
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.metrics import BUILD
 from messagebroker.ops.policy_watcher import PolicyWatcher
@@ -37,6 +38,9 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         watcher = PolicyWatcher(settings, redis, name="main")
         watcher.start()
         running.callback(watcher.stop)
+        chainer = Chainer(settings)
+        chainer.start()
+        running.callback(chainer.stop)
         application = app.make(settings, watcher=watcher, redis=redis)
         server = Server(
             application,

@@ -15,9 +15,12 @@ from support.servers import free_port
 from support.serving import Connection, eventually, request
 
 from messagebroker.actors import ops as jobs
-from messagebroker.db.connection import database
+from messagebroker.db.connection import connected, database
+from messagebroker.db.models import AuditEntry, AuditSeal, User
 from messagebroker.http.main import duties, serve
-from messagebroker.ops import backup, first_start
+from messagebroker.ops import audit, audit_verify, backup, first_start, users
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings, load
 
 
@@ -83,6 +86,33 @@ def test_main_ends_at_once_when_nothing_is_in_hand(installed: Settings) -> None:
         stop.set()
         main.join(10)
     assert time.monotonic() - began < 2.5
+
+
+def test_main_seals_the_audit_log_while_it_runs_and_sends_all_of_it(installed: Settings) -> None:
+    stop = threading.Event()
+    main = threading.Thread(target=serve.serve, args=(installed, stop))
+    main.start()
+    try:
+        assert eventually(lambda: answers(installed))
+        users.create("ada@example.org", "admin", password="a long enough one 1", actor=Actor(name="cli:test"))
+        with connected(), database.atomic():
+            for number in range(1500):  # more than an export reads at once
+                audit.record("cli:test", "test.act", "thing", str(number))
+        written = AuditEntry.select().count()
+        assert eventually(lambda: AuditSeal.select().count() == written)
+        with connected():
+            User.update(must_change_password=False).execute()
+            token = Tokens.load(installed).issue(users.find("ada@example.org"))
+        with connect(installed) as connection:
+            headers = f"Authorization: Bearer {token}\r\n"
+            sent = connection.ask("/api/v1/audit/export?action=test.act", method="GET", headers=headers)
+        assert sent.status == 200
+        assert len(sent.body.splitlines()) == 1501
+    finally:
+        stop.set()
+        main.join(10)
+    assert AuditSeal.select().count() == AuditEntry.select().count()
+    assert audit_verify.verify(installed).good
 
 
 def answers(settings: Settings) -> bool:
