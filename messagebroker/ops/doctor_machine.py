@@ -14,12 +14,12 @@ import redis as redis_py
 from messagebroker.db import inspection
 from messagebroker.db.connection import connected, open_database
 from messagebroker.errors import BrokerError
-from messagebroker.ops import clock
+from messagebroker.ops import clock, logs
 from messagebroker.ops.findings import Finding, Findings
 from messagebroker.ops.redis_client import connect
 from messagebroker.settings import Settings
 
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
 _WARN_SECONDS, _WRONG_SECONDS = 1.0, 5.0
 
 
@@ -32,6 +32,9 @@ def disk(settings: Settings) -> Iterator[Finding]:
             yield findings.error(f"{name} {path} cannot be written by this user", f"chown or chmod {existing}, or set {name}")
             continue
         usage = shutil.disk_usage(existing)
+        if name == "LOG_FILE_PATH" and usage.total < GIB:  # made for logs, which never grow beyond what is kept of them
+            yield _space_for_logs(findings, f"{name} {path}", usage.free + _size(existing))
+            continue
         yield _space(findings, f"{name} {path}", usage.free, usage.total)
 
 
@@ -51,6 +54,16 @@ def _space(findings: Findings, what: str, free: int, total: int) -> Finding:
     if share < 0.3 and free < 10 * GIB:
         return findings.warning(text, fix)
     return findings.ok(text)
+
+
+def _space_for_logs(findings: Findings, what: str, room: int) -> Finding:
+    needed = logs.FILE_BYTES * (logs.FILES_KEPT + 1)
+    text = f"{what}: room for {room / MIB:.0f} MiB of logs, a role keeps {needed / MIB:.0f}"
+    return findings.ok(text) if room >= needed else findings.error(text, "give that file system more, or set LOG_FILE_PATH")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def clocks(settings: Settings) -> Iterator[Finding]:

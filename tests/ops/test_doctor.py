@@ -107,6 +107,27 @@ def test_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: int,
     assert {finding.text.split()[0] for finding in found} == {"DATA_DIR", "BACKUP_DIR", "LOG_FILE_PATH"}
 
 
+@pytest.mark.parametrize(("free", "level"), [(64, "ok"), (4, "ok"), (3, "error")])
+def test_a_file_system_of_the_logs_own_needs_what_is_kept_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: str
+) -> None:
+    """As a container has it: 64 MiB in memory, of which the logs may have filled all but a little."""
+    mib = 1 << 20
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    with (folder / "main_server.log").open("wb") as file:
+        file.truncate(56 * mib if free < 64 else 0)
+    real = doctor_machine.shutil.disk_usage
+    monkeypatch.setattr(
+        doctor_machine.shutil,
+        "disk_usage",
+        lambda path: Usage(64 * mib, (64 - free) * mib, free * mib) if path == folder else real(path),
+    )
+    settings = load({}, data_dir=tmp_path, log_file_path=folder)
+    found = [finding for finding in doctor_machine.disk(settings) if "LOG_FILE_PATH" in finding.text]
+    assert [finding.level for finding in found] == [level]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_machine.os, "access", lambda path, mode: False)  # root may write everywhere
     found = list(doctor_machine.disk(quiet(tmp_path)))
