@@ -50,7 +50,7 @@ from messagebroker.settings import Settings
 OPEN_PATHS = health.PATHS | authority.PATHS | {"/openapi.json", "/docs"}
 """Answered for everybody; nothing here tells of messages, people or clients."""
 
-ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH, COMPONENT_PATH})
+ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH})
 """Where people show who they are."""
 
 
@@ -69,7 +69,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
         certificate_required=False,  # Callers asks for a token instead
         while_stale=_refusal_without_redis(watcher),
     )
-    callers = Callers(signer, open_paths=OPEN_PATHS, anonymous_paths=ANONYMOUS_PATHS)
+    callers = Callers(signer, open_paths=OPEN_PATHS, anonymous_paths=ANONYMOUS_PATHS | {COMPONENT_PATH})
     shared = Shared(redis)
     return make_app(
         "main",

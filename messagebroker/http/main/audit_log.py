@@ -16,7 +16,7 @@ from messagebroker.http.problems import Problem
 from messagebroker.ops import audit, audit_export, cursors
 from messagebroker.ops.permissions import Permission
 
-_WORD = r"^[A-Za-z0-9._:-]+$"
+_WORD = r"^[A-Za-z0-9._:-]+$(?!\n)"
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 

@@ -17,7 +17,7 @@ from messagebroker.ops.certificate_orders import NotPublished, NotTheirs, Ordere
 from messagebroker.ops.csr import MAX_BYTES
 from messagebroker.ops.pki import LEAF_DAYS
 
-Serial = Annotated[str, Meta(pattern="^[0-9a-f]{1,40}$")]
+Serial = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}$(?!\n)")]
 Csr = Annotated[str, Meta(min_length=1, max_length=MAX_BYTES, description="A PKCS #10 signing request in PEM.")]
 Days = Annotated[int, Meta(ge=1, le=LEAF_DAYS)]
 Reason = Annotated[str, Meta(max_length=200)]

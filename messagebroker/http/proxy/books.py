@@ -28,7 +28,7 @@ class OwnQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     until: Instant | None = None
     order: Literal["desc", "asc"] = "desc"
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    cursor: Annotated[str, Meta(min_length=1, max_length=200, pattern="^[A-Za-z0-9_-]+$")] | None = None
+    cursor: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")] | None = None
 
 
 class ListedMessage(msgspec.Struct, kw_only=True):

@@ -18,7 +18,7 @@ from messagebroker.actors import ops as jobs
 from messagebroker.db.connection import connected, database
 from messagebroker.db.models import AuditEntry, AuditSeal, User
 from messagebroker.http.main import duties, serve
-from messagebroker.ops import audit, audit_verify, backup, first_start, users
+from messagebroker.ops import audit, audit_verify, backup, first_start, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings, load
@@ -102,7 +102,7 @@ def test_main_seals_the_audit_log_while_it_runs_and_sends_all_of_it(installed: S
         assert eventually(lambda: AuditSeal.select().count() == written)
         with connected():
             User.update(must_change_password=False).execute()
-            token = Tokens.load(installed).issue(users.find("ada@example.org"))
+            token = sessions.begin(Tokens.load(installed), users.find("ada@example.org")).access
         with connect(installed) as connection:
             headers = f"Authorization: Bearer {token}\r\n"
             sent = connection.ask("/api/v1/audit/export?action=test.act", method="GET", headers=headers)
