@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("messagebroker.cli.db:app", "The database's schema."),
     "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
     "users": ("messagebroker.cli.users:app", "People who log in."),
+    "groups": ("messagebroker.cli.groups:app", "Groups of people, and what they may read."),
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
     "cleanup": ("messagebroker.cli.cleanup:cleanup", "Remove messages that are older than the retention."),
