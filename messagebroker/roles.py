@@ -38,7 +38,7 @@ class Role:
 SERVERS = ("mysql", "redis")
 """What must run before any role, in start order."""
 
-SECRET_VARIABLES = ("DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET")
+SECRET_VARIABLES = ("DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "SMTP_PASSWORD")
 """Settings that are in no file which every role can read."""
 
 SECRET_FILES = ("ca", "secrets/encryption.key", "secrets/sender.key", "secrets/main.secret", "secrets/recovery.pub")

@@ -8,18 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import dramatiq
+import structlog
 from periodiq import cron
 
 from messagebroker.actors.broker import broker
 from messagebroker.actors.stopping import Requeue
 from messagebroker.errors import BrokerError
-from messagebroker.ops import audit, jobs, retention
+from messagebroker.ops import audit, jobs, password_resets, retention, sessions
 from messagebroker.ops import backup as backups
-from messagebroker.ops.metrics import BACKUP_SUCCESS
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.metrics import BACKUP_SUCCESS, JOBS
 from messagebroker.settings import Settings, load
 
 _PAUSES = (60.0, 300.0)
 """Seconds before a job that failed for something that may pass is tried again."""
+
+_MAIL_PAUSES = (2.0, 10.0, 30.0)
+"""The same for mail that somebody waits for, and that other jobs wait behind."""
+
+_log = structlog.get_logger("messagebroker.jobs")
 
 _settings: Settings | None = None
 
@@ -44,6 +51,24 @@ def cleanup() -> None:
     _done("cleanup", _clean_up)
 
 
+@dramatiq.actor(queue_name="ops")
+def mail_password_reset(email: str, address: str | None, user_agent: str | None) -> None:
+    """Mails a token to who forgot their password, if there is such a user. It is drawn here, so that none is ever in Redis."""
+    actor = Actor(name="anonymous", address=address, user_agent=user_agent)
+    for pause in (*_MAIL_PAUSES, None):
+        try:
+            password_resets.mail_token(_settings or load(role="main"), email, actor)
+            JOBS.labels("mail", "done").inc()
+            return
+        except BrokerError as error:
+            if error.permanent or pause is None:
+                _log.error("an e-mail was not sent", error=str(error))
+                JOBS.labels("mail", "failed").inc()
+                return
+        if broker.stopping.wait(pause):
+            raise Requeue
+
+
 def _back_up(settings: Settings) -> str:
     path = backups.create(settings, _requeue_when_stopping)
     BACKUP_SUCCESS.set_to_current_time()
@@ -53,6 +78,8 @@ def _back_up(settings: Settings) -> str:
 
 def _clean_up(settings: Settings) -> str:
     cleaned = retention.cleanup(settings, stop=broker.stopping)
+    sessions.forget_old()
+    password_resets.forget_old()
     return f"removed {cleaned.total} messages, {cleaned.data_keys} data keys"
 
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certs": ("messagebroker.cli.certs:app", "The certificate authority and its certificates."),
     "clients": ("messagebroker.cli.clients:app", "Registered senders: owners, topics, limits."),
     "users": ("messagebroker.cli.users:app", "People who log in."),
+    "groups": ("messagebroker.cli.groups:app", "Groups of people, and what they may read."),
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
     "audit": ("messagebroker.cli.audit:app", "Who did what; proving that the log is as it was written."),

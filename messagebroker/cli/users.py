@@ -11,16 +11,18 @@ from typing import Annotated
 import typer
 
 from messagebroker.db.connection import open_database
-from messagebroker.db.models import User
+from messagebroker.db.models import Session, User
 from messagebroker.db.schema import require_current
 from messagebroker.errors import Refused
-from messagebroker.ops import users
+from messagebroker.ops import ids, second_factor, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.permissions import ROLES
+from messagebroker.ops.sessions import Why
 from messagebroker.settings import load
 
 app = typer.Typer()
 
+_PAGE = 500
 _ROLES = f"One of {', '.join(ROLES)}."
 Email = Annotated[str, typer.Argument(help="The address that they log in with.")]
 GivenPassword = Annotated[str | None, typer.Option("--password", help="Other users of this machine can see it; avoid.")]
@@ -40,9 +42,9 @@ def create(
 
     Example: messagebroker users create --email ada@example.org --role operator
     """
-    _connect()
+    connect()
     chosen = _password(password, password_stdin, ask)
-    _show_one_time(users.create(email, role, password=chosen, actor=_me()), f"user {email} made, role {role}")
+    _show_one_time(users.create(email, role, password=chosen, actor=me()), f"user {email} made, role {role}")
 
 
 @app.command("list")
@@ -51,7 +53,7 @@ def list_users(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")]
 
     Example: messagebroker users list --json
     """
-    _connect()
+    connect()
     everybody = users.list_all()
     if as_json:
         typer.echo(json.dumps([_document(user) for user in everybody]))
@@ -68,8 +70,8 @@ def set_role(email: Email, role: Annotated[str, typer.Argument(help=_ROLES)]) ->
 
     Example: messagebroker users set-role ada@example.org admin
     """
-    _connect()
-    users.set_role(email, role, actor=_me())
+    connect()
+    users.set_role(email, role, actor=me())
     typer.echo(f"{email} has the role {role}")
 
 
@@ -79,8 +81,8 @@ def disable(email: Email) -> None:
 
     Example: messagebroker users disable ada@example.org
     """
-    _connect()
-    users.set_disabled(email, True, actor=_me())
+    connect()
+    users.set_disabled(email, True, actor=me())
     typer.echo(f"{email} is disabled")
 
 
@@ -90,8 +92,8 @@ def enable(email: Email) -> None:
 
     Example: messagebroker users enable ada@example.org
     """
-    _connect()
-    users.set_disabled(email, False, actor=_me())
+    connect()
+    users.set_disabled(email, False, actor=me())
     typer.echo(f"{email} is enabled")
 
 
@@ -101,17 +103,58 @@ def reset_password(email: Email, password: GivenPassword = None, password_stdin:
 
     Example: messagebroker users reset-password ada@example.org
     """
-    _connect()
+    connect()
     chosen = _password(password, password_stdin, ask)
-    _show_one_time(users.reset_password(email, password=chosen, actor=_me()), f"the password of {email} is set")
+    _show_one_time(users.reset_password(email, password=chosen, actor=me()), f"the password of {email} is set")
 
 
-def _connect() -> None:
+@app.command("sessions")
+def list_sessions(
+    email: Email,
+    end_all: Annotated[bool, typer.Option("--end-all", help="Log them out everywhere.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show where a user is logged in; with --end-all, log them out everywhere.
+
+    Example: messagebroker users sessions ada@example.org --end-all
+    """
+    connect()
+    user = users.find(email)
+    if end_all:
+        ended = sessions.end_all(user, Why.MANAGER, me())
+        typer.echo(json.dumps({"ended": ended}) if as_json else f"{ended} sessions of {user.email} ended")
+        return
+    found, after = [], None
+    while page := sessions.page(user.id, limit=_PAGE, after=after):
+        found += page
+        after = bytes(page[-1].id)
+    if as_json:
+        typer.echo(json.dumps([_session_document(session) for session in found]))
+        return
+    for session in found:
+        seen = f"begun {session.created_at:%Y-%m-%d %H:%M}, seen {session.seen_at:%Y-%m-%d %H:%M} UTC"
+        typer.echo(f"{ids.text(session.id)}  {session.address or '–':15}  {seen}  {session.user_agent or ''}")
+
+
+@app.command("remove-second-factor")
+def remove_second_factor(email: Email) -> None:
+    """Let somebody in with their password alone, who lost their authenticator and the recovery codes.
+
+    Example: messagebroker users remove-second-factor ada@example.org
+    """
+    connect()
+    had = second_factor.remove(users.find(email), me())
+    typer.echo(f"the second factor of {email} is removed" if had else f"{email} had no second factor")
+
+
+def connect() -> None:
+    """Opens the database that the settings name, whose schema must be this program's."""
     open_database(load(role="main"))
     require_current()
 
 
-def _me() -> Actor:
+def me() -> Actor:
+    """Who sits at this keyboard."""
     return Actor(name=f"cli:{getpass.getuser()}"[:254])
 
 
@@ -135,6 +178,17 @@ def _show_one_time(password: str | None, done: str) -> None:
         typer.echo(f"one-time password, shown only now: {password}")
 
 
+def _session_document(session: Session) -> dict[str, object]:
+    return {
+        "id": ids.text(session.id),
+        "created_at": session.created_at.isoformat(),
+        "seen_at": session.seen_at.isoformat(),
+        "expires_at": session.expires_at.isoformat(),
+        "address": session.address,
+        "user_agent": session.user_agent,
+    }
+
+
 def _document(user: User) -> dict[str, object]:
     def text(moment: datetime | None) -> str | None:
         return None if moment is None else moment.isoformat()
@@ -143,6 +197,7 @@ def _document(user: User) -> dict[str, object]:
         "email": user.email,
         "role": user.role,
         "must_change_password": user.must_change_password,
+        "second_factor": user.totp_confirmed_at is not None,
         "disabled_at": text(user.disabled_at),
         "created_at": text(user.created_at),
         "last_login_at": text(user.last_login_at),

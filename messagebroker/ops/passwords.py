@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -21,9 +23,14 @@ class WeakPassword(Refused):
 
 
 MIN_LENGTH, MAX_LENGTH = 12, 200
+MIN_SCORE = 3
+"""Of zxcvbn's 0 to 4: more than a hundred million guesses by somebody who knows what people choose."""
+_LOOKED_AT = 72  # characters; the work grows with the square of the length, and what is longer is good already
 
 _hasher = PasswordHasher(time_cost=5, memory_cost=7 * 1024, parallelism=1)
 """As strong as OWASP's first choice (19 MiB, twice), with less memory."""
+
+_judging = threading.Lock()  # zxcvbn keeps a person's own words in a table of its module
 
 _at_work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
 """One thread: the C library keeps what a thread once took, so every server thread would hold these MiB for ever."""
@@ -58,15 +65,32 @@ def one_time() -> str:
 def check(password: str, email: str) -> None:
     """Whether it may be somebody's password.
 
+    zxcvbn knows 30,000 common passwords, 90,000 words and names, and what people do with them: digits at the end, `0` for
+    `o`, keys beside each other, years. The person's own address and this system's name count as common.
+
     Raises:
-        WeakPassword: it is too short or too long, or repeats the address.
+        WeakPassword: it is too short or too long, or too easy to guess.
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise WeakPassword(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
-    if password.casefold() == email.casefold() or len(set(password)) < 5:
-        raise WeakPassword("this password is too easy to guess")
     if not password.isprintable():
         raise WeakPassword("a password has no control characters")
+    if len(set(password)) < 5:
+        raise WeakPassword("this password is too easy to guess: it repeats a few characters")
+    hint = _weakness(password, email)
+    if hint is not None:
+        raise WeakPassword(f"this password is too easy to guess: {hint}")
+
+
+def _weakness(password: str, email: str) -> str | None:
+    from zxcvbn import zxcvbn  # 13 MiB of words, for those who set passwords
+
+    own = [email, *re.split(r"[^a-z0-9]+", email.lower()), "messagebroker", "message broker"]
+    with _judging:
+        found = zxcvbn(password[:_LOOKED_AT], user_inputs=[word for word in own if len(word) > 2])
+    if found["score"] >= MIN_SCORE:
+        return None
+    return str(found["feedback"]["warning"] or "add a word or two that have nothing to do with each other").rstrip(".")
 
 
 def prepare() -> None:

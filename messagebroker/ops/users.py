@@ -147,7 +147,7 @@ def change_password(user: User, current: str, new: str, *, actor: Actor) -> User
     passwords.check(new, user.email)
     if passwords.matches(user.password_hash, new):
         raise WeakPassword("the new password is the current one")
-    _store_password(user, new, must_change=False, actor=actor, action="user.change-password")
+    store_password(user, passwords.hashed(new), must_change=False, actor=actor, action="user.change-password")
     return find(user.email)
 
 
@@ -162,27 +162,18 @@ def reset_password(email: str, *, password: str | None = None, actor: Actor) -> 
     if password is not None:
         passwords.check(password, user.email)
     given = passwords.one_time() if password is None else None
-    _store_password(user, given or password or "", must_change=given is not None, actor=actor, action="user.reset-password")
+    stored = passwords.hashed(given or password or "")
+    store_password(user, stored, must_change=given is not None, actor=actor, action="user.reset-password")
     return given
 
 
 def set_role(email: str, role: str, *, actor: Actor) -> None:
-    """Gives a user another role, from their next request on.
-
-    Raises:
-        NotFound: there is no such user.
-        Refused: no such role, or nobody would be left who is an admin.
-    """
+    """Gives a user another role, from their next request on; raises as `alter`."""
     alter(find(email).id, role=role, actor=actor)
 
 
 def set_disabled(email: str, disabled: bool, *, actor: Actor) -> None:
-    """Shuts a user out, from their next request on, or lets them in again.
-
-    Raises:
-        NotFound: there is no such user.
-        Refused: nobody would be left who is an admin.
-    """
+    """Shuts a user out, from their next request on, or lets them in again; raises as `alter`."""
     alter(find(email).id, disabled=disabled, actor=actor)
 
 
@@ -227,8 +218,8 @@ def _one(user_id: int) -> User:
     return user
 
 
-def _store_password(user: User, new: str, *, must_change: bool, actor: Actor, action: str) -> None:
-    stored = passwords.hashed(new)
+def store_password(user: User, stored: str, *, must_change: bool, actor: Actor, action: str) -> None:
+    """Sets a password by its hash, and ends the user's sessions. `action` is for the audit log."""
     with change():
         User.update(password_hash=stored, must_change_password=must_change).where(User.id == user.id).execute()
         audit.record_by(actor, action, "user", user.email)

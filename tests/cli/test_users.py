@@ -10,7 +10,10 @@ from messagebroker.cli.users import app
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.errors import NotFound, Refused
-from messagebroker.ops import audit, users
+from messagebroker.ops import audit, ids, keyring, sessions, users
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.second_factor import SecondFactor
+from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import load
 
 GOOD = "a long enough one 1"
@@ -96,6 +99,29 @@ def test_change_and_shut_out() -> None:
         run("reset-password", "nobody@example.org")
 
 
-@pytest.mark.parametrize("command", ["create", "list", "set-role", "disable", "enable", "reset-password"])
+def test_sessions_are_shown_and_ended() -> None:
+    run("create", "--email", "ada@example.org", "--password-stdin", typed=GOOD)
+    tokens = Tokens(b"s" * 32, 15)
+    pairs = [sessions.begin(tokens, users.find("ada@example.org"), address="192.0.2.7", user_agent="Lynx") for _ in range(2)]
+    assert run("sessions", "ada@example.org").stdout.count("192.0.2.7") == 2
+    shown = json.loads(run("sessions", "ada@example.org", "--json").stdout)
+    assert [session["id"] for session in shown] == [ids.text(pair.session) for pair in pairs]
+    assert "2 sessions" in run("sessions", "ada@example.org", "--end-all").stdout
+    assert tokens.holder(pairs[0].access) is None
+    assert json.loads(run("sessions", "ada@example.org", "--json").stdout) == []
+    assert audit.page(limit=1)[0].action == "session.end-all"
+
+
+def test_a_second_factor_is_removed() -> None:
+    run("create", "--email", "ada@example.org")
+    assert "had no" in run("remove-second-factor", "ada@example.org").stdout
+    keyring.first_secrets(load())
+    SecondFactor(load()).start(users.find("ada@example.org"), Actor(name="cli:test"))
+    assert "is removed" in run("remove-second-factor", "ada@example.org").stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["create", "list", "set-role", "disable", "enable", "reset-password", "sessions", "remove-second-factor"]
+)
 def test_help_has_an_example(command: str) -> None:
     assert f"messagebroker users {command}" in run(command, "--help").stdout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -37,6 +38,23 @@ def test_weak_ones(weak: str) -> None:
         passwords.check(weak, "ada@example.org")
 
 
+@pytest.mark.parametrize(
+    "common",
+    ["password1234", "Passw0rd2024!", "qwertyuiop123", "iloveyou1234", "1q2w3e4r5t6y", "123456789012", "passwordpassword",
+     "ada@example.org", "ada@example.org1", "messagebroker1", "MessageBroker2026"],
+)  # fmt: skip
+def test_what_people_choose_is_refused(common: str) -> None:
+    with pytest.raises(WeakPassword, match="too easy to guess"):
+        passwords.check(common, "ada@example.org")
+
+
+def test_the_longest_password_is_judged_quickly() -> None:
+    began = time.perf_counter()
+    with pytest.raises(WeakPassword):
+        passwords.check("passw0rd" * 25, "ada@example.org")
+    assert time.perf_counter() - began < 1
+
+
 def test_long_and_foreign_ones_are_fine() -> None:
-    for good in ("twelve chars", "пароль из слов", "x1y2z" * 40):
+    for good in ("twelve odd chars", "пароль из слов", "x1y2z" * 40):
         passwords.check(good, "ada@example.org")

@@ -7,13 +7,14 @@ from typing import Any
 
 import redis as redis_py
 
+from messagebroker.actors import ops as jobs
 from messagebroker.db import schema
 from messagebroker.db.connection import connected
 from messagebroker.errors import BrokerError
 from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
-from messagebroker.http.main import authority, gauges, login, tokens
+from messagebroker.http.main import authority, forgotten, gauges, login, tokens
 from messagebroker.http.main.audit_log import AuditExport, AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
@@ -25,6 +26,7 @@ from messagebroker.http.main.client import DisabledClient, EnabledClient, OneCli
 from messagebroker.http.main.clients import Clients
 from messagebroker.http.main.counts import Counts
 from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
+from messagebroker.http.main.forgotten import Forgotten, Reset
 from messagebroker.http.main.group_members import GroupMember, GroupMembers
 from messagebroker.http.main.groups import Groups, OneGroup
 from messagebroker.http.main.login import Login
@@ -50,7 +52,7 @@ from messagebroker.settings import Settings
 OPEN_PATHS = health.PATHS | authority.PATHS | {"/openapi.json", "/docs"}
 """Answered for everybody; nothing here tells of messages, people or clients."""
 
-ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH})
+ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH, forgotten.FORGOTTEN_PATH, forgotten.RESET_PATH})
 """Where people show who they are."""
 
 
@@ -99,16 +101,22 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
     )
 
 
+def _nobody_is_known(account: str, address: str) -> bool:
+    return False
+
+
 def _people(settings: Settings, signer: Tokens, shared: Shared) -> list[object]:
     """Logging in and out, users, groups."""
     second = SecondFactor(settings)
     at_login = Lockout(shared, "login", sessions.came_from)
-    inside = Lockout(shared, "inside", lambda account, address: False)
+    inside, by_mail, with_token = (Lockout(shared, purpose, _nobody_is_known) for purpose in ("inside", "forgotten", "reset"))
     return [
         Login(signer, at_login, second),
         Refresh(signer),
         Logout(),
         Password(signer, inside),
+        Forgotten(settings, by_mail, jobs.mail_password_reset.send),
+        Reset(with_token, at_login),
         MySecondFactor(second, inside),
         ConfirmSecondFactor(second, inside),
         RemoveSecondFactor(second, inside),

@@ -1,0 +1,91 @@
+"""Forgotten passwords: a token by e-mail, good once and for half an hour."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from messagebroker.db.connection import connected
+from messagebroker.db.models import PasswordReset, User
+from messagebroker.errors import Refused
+from messagebroker.ops import audit, clock, mail, passwords, users
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.changes import change, locked
+from messagebroker.settings import Settings
+
+LIFE = timedelta(minutes=30)
+_KEPT = timedelta(days=7)
+SUBJECT = "Message Broker: choose a new password"
+TEXT = """\
+Somebody, we hope you, asked for a new password for {email}.
+
+Open {portal}/reset, and enter this code and your new password there:
+
+    {token}
+
+The code is good once, until {until:%H:%M} UTC. If you did not ask, do nothing: your password stays as it is.
+"""
+
+
+class WrongToken(Refused):
+    """The token was never made, was used, or is too old."""
+
+
+def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
+    """Sends a token to the user of this address; earlier ones are void. Whether there is such a user.
+
+    Raises:
+        BrokerError: as `mail.send`.
+    """
+    found = [user for user in users.of_address(typed) if user.disabled_at is None]
+    if not found:
+        return False
+    [user] = found
+    token, now = secrets.token_urlsafe(32), clock.now()
+    with change():
+        PasswordReset.delete().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null()).execute()
+        PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
+        audit.record_by(actor, "user.forgot-password", "user", user.email)
+    text = TEXT.format(email=user.email, portal=settings.url_of("portal"), token=token, until=now + LIFE)
+    mail.send(settings, user.email, SUBJECT, text)
+    return True
+
+
+def reset(token: str, new: str, *, address: str | None = None, user_agent: str | None = None) -> User:
+    """Sets the password of who holds a token, and ends their sessions; the user. A second factor stays.
+
+    Raises:
+        WrongToken: it is not good, or not any more.
+        WeakPassword: the new password will not do; the token stays good.
+    """
+    passwords.check(new, _holder(token).email)
+    stored = passwords.hashed(new)  # before the transaction: it takes long
+    with change():
+        user = _holder(token, taking=True)
+        PasswordReset.update(used_at=clock.now()).where(PasswordReset.token_hash == _hash(token)).execute()
+        actor = Actor(name=f"user:{user.email}", address=address, user_agent=user_agent)
+        users.store_password(user, stored, must_change=False, actor=actor, action="user.mailed-password")
+    return user
+
+
+def forget_old() -> int:
+    """Removes tokens that ended a week ago; how many."""
+    with connected():
+        return int(PasswordReset.delete().where(PasswordReset.expires_at < clock.now() - _KEPT).execute())
+
+
+def _holder(token: str, *, taking: bool = False) -> User:
+    query = PasswordReset.select().where(
+        PasswordReset.token_hash == _hash(token), PasswordReset.used_at.is_null(), PasswordReset.expires_at > clock.now()
+    )
+    with connected():
+        row = (locked(query) if taking else query).first()
+        user = None if row is None else User.get_or_none(User.id == row.user_id, User.disabled_at.is_null())
+    if user is None:
+        raise WrongToken("this code is not good, or not any more; ask for a new one")
+    return user
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

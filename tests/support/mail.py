@@ -1,0 +1,74 @@
+"""A real mail server that keeps what it gets."""
+
+from __future__ import annotations
+
+import ssl
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any, Self
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from support.certs import SERVER, Authority
+from support.servers import free_port
+
+from messagebroker.settings import Settings, load
+
+
+class MailServer:
+    """Listens on a free port; `security` as SMTP_SECURITY. With a password it takes mail only from who knows it."""
+
+    def __init__(self, folder: Path, security: str = "none", password: str | None = None) -> None:
+        self.taken: list[tuple[str, list[str], bytes]] = []
+        self.refuse: str | None = None
+        self.port = free_port()
+        self.security = security
+        self.password = password
+        self.ca = folder / "mail" / "ca.crt"
+        more: dict[str, Any] = {}
+        if security != "none":
+            context = _context(folder / "mail")
+            more = {"ssl_context": context} if security == "tls" else {"tls_context": context, "require_starttls": True}
+        if password is not None:
+            more |= {"authenticator": self._check, "auth_required": True, "auth_require_tls": security == "starttls"}
+        self._controller = Controller(self, hostname="localhost", port=self.port, **more)
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._controller.stop()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if self.refuse:
+            return self.refuse
+        self.taken.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))
+        return "250 OK"
+
+    def _check(self, server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
+        right = isinstance(given, LoginPassword) and given.password.decode() == self.password
+        return AuthResult(success=right, handled=right)
+
+    @property
+    def messages(self) -> list[EmailMessage]:
+        return [message_from_bytes(content, policy=default) for _, _, content in self.taken]  # type: ignore[misc]
+
+    def settings(self, folder: Path, **more: Any) -> Settings:
+        given = {
+            "smtp_host": "localhost",
+            "smtp_port": self.port,
+            "smtp_security": self.security,
+            "mail_from": "broker@example.org",
+        }
+        return load({}, data_dir=folder, environment="test", **{**given, **more})
+
+
+def _context(folder: Path) -> ssl.SSLContext:
+    """Of a server with a certificate of `folder`'s own CA, `ca.crt`."""
+    issued = Authority(folder).issue("mail", uris=[], usages=[SERVER], hosts=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*issued.both)
+    return context
