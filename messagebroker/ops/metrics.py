@@ -49,3 +49,10 @@ CLEANED = Counter(f"{_P}_messages_cleaned_total", "Messages removed after their 
 CERTIFICATE_ENDS = Gauge(
     f"{_P}_certificate_expiry_timestamp_seconds", "End of a certificate in use.", ["name"], registry=REGISTRY
 )
+
+CERTIFICATE_EXPIRES = Gauge(
+    f"{_P}_certificate_expires_seconds",
+    "Until the newest certificate of a client or component ends; those that end within 30 days.",
+    ["kind", "name"],
+    registry=REGISTRY,
+)
