@@ -47,7 +47,7 @@ class CertificateWarnings:
 
     def __init__(self, settings: Settings, send: Send | None = None) -> None:
         self._settings = settings
-        self._send = send or mailer(settings)
+        self._send = mailer(settings) if send is None else send
         self._unsent: list[_Mail] = []
 
     def round(self) -> None:
