@@ -12,6 +12,9 @@ from cryptography import x509
 from messagebroker.errors import BrokerError, NotFound, Refused
 from messagebroker.ops import certificates, clock, pki
 from messagebroker.ops.ca_folder import CaFolder
+from messagebroker.ops.identity import serial_of
+from messagebroker.ops.pair_files import PairFiles
+from messagebroker.ops.private_files import read_secret
 from messagebroker.roles import ROLES
 from messagebroker.settings import Settings
 
@@ -29,6 +32,23 @@ def ensure(settings: Settings, domains: Collection[str] = ()) -> list[str]:
         certificates.init_ca(settings)
     ca = CaFolder(settings).ca.certificate
     return [name for name in COMPONENTS if _ensure(settings, name, ca, (*domains, *_names_of(settings, name)))]
+
+
+def has_newer(settings: Settings, name: str, folder: Path) -> bool:
+    """Whether a component's pair in `folder` is in force and ends later than the one here: it renewed itself."""
+    authority = CaFolder(settings)
+    if not authority.exists:
+        return False
+    try:
+        theirs = PairFiles(folder, name).read().certificate
+        ours = pki.load_certificate(read_secret(settings.path(settings.certs_dir) / f"{name}.crt"))
+        issued = authority.find(serial_of(theirs))
+    except (BrokerError, OSError):
+        return False
+    if issued is None or issued.pem.encode() != pki.certificate_pem(theirs):
+        return False
+    is_good = (issued.kind, issued.name, issued.status) == ("component", name, "valid")
+    return is_good and issued.not_after > ours.not_valid_after_utc
 
 
 def _names_of(settings: Settings, name: str) -> list[str]:

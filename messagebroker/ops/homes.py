@@ -16,14 +16,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from messagebroker.errors import BrokerError, ConfigurationError, Refused
+from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops import env_file
-from messagebroker.ops.ca_folder import CaFolder
-from messagebroker.ops.identity import serial_of
+from messagebroker.ops.component_certificates import has_newer
 from messagebroker.ops.junctions import files_below, leads_elsewhere
 from messagebroker.ops.keyring import jwt_key_path
-from messagebroker.ops.pair_files import PairFiles
-from messagebroker.ops.pki import certificate_pem, load_certificate
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
 from messagebroker.ops.rights import PUBLIC, Rights, of_this_machine
 from messagebroker.roles import BY_NAME, ROLES, SECRET_VARIABLES, Role
@@ -203,20 +200,10 @@ def _certificate(settings: Settings, name: str) -> dict[Path, Path]:
 
 def _renewed_itself(settings: Settings, home: Home) -> frozenset[Path]:
     """The role's certificate and key, when it renewed them since: they are better than main's copy, and stay."""
-    name = home.role.name
-    own = frozenset({settings.certs_dir / f"{name}.crt", settings.certs_dir / f"{name}.key"})
-    folder = CaFolder(settings)
-    try:
-        if (home.path / settings.certs_dir).is_symlink() or not home.role.has_certificate or not folder.exists:
-            return frozenset()
-        pair = PairFiles(home.path / settings.certs_dir, name).read()
-        issued = folder.find(serial_of(pair.certificate))
-        mains = load_certificate(read_secret(settings.path(settings.certs_dir) / f"{name}.crt"))
-    except (BrokerError, OSError):
-        return frozenset()  # main's copy heals it
-    is_its_own = issued is not None and (issued.kind, issued.name, issued.status) == ("component", name, "valid")
-    is_good = is_its_own and issued is not None and issued.pem.encode() == certificate_pem(pair.certificate)
-    return own if is_good and pair.certificate.not_valid_after_utc > mains.not_valid_after_utc else frozenset()
+    name, folder = home.role.name, home.path / settings.certs_dir
+    if not home.role.has_certificate or folder.is_symlink() or not has_newer(settings, name, folder):
+        return frozenset()
+    return frozenset({settings.certs_dir / f"{name}.crt", settings.certs_dir / f"{name}.key"})
 
 
 def _files(

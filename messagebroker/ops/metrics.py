@@ -56,3 +56,10 @@ AUDIT_SEALED = Counter(f"{_P}_audit_sealed_total", "Rows of the audit log that t
 AUDIT_CHAIN_BROKEN = Gauge(
     f"{_P}_audit_chain_broken", "1 when the chain in the database is not the one whose head was kept.", registry=REGISTRY
 )
+
+CERTIFICATE_EXPIRES = Gauge(
+    f"{_P}_certificate_expires_seconds",
+    "Until the newest certificate of a client or component ends; those that end within 30 days.",
+    ["kind", "name"],
+    registry=REGISTRY,
+)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from support.requests import signing_request, with_broken_signature
 from typer.testing import CliRunner
 
 from messagebroker.cli.certs import app
 from messagebroker.db import connection, schema
 from messagebroker.db.connection import open_database
 from messagebroker.errors import BrokerError, NotFound, Refused, Unavailable
-from messagebroker.ops import audit, homes, recovery
+from messagebroker.ops import audit, homes, pki, recovery
 from messagebroker.settings import load
 
 
@@ -173,6 +175,24 @@ def test_the_audit_log_says_who_issued_renewed_and_revoked(environment: Path) ->
     assert {entry.object_id for entry in entries[:2]} == {entry.object_id for entry in entries[2:]} == serials
     assert {entry.actor for entry in entries} == {f"cli:{getpass.getuser()}"}
     assert entries[-1].details == {"holder": "client:acme", "reason": "stolen"}
+
+
+def test_a_certificate_for_a_request_leaves_the_key_where_it_was_made(environment: Path, tmp_path: Path) -> None:
+    run("init-ca")
+    first, second = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    for command, key in (("issue", first), ("renew", second)):
+        (tmp_path / "acme.csr").write_bytes(signing_request(key, name="main"))
+        said = run(command, "acme", "--csr", str(tmp_path / "acme.csr"), "--out", str(tmp_path / "out"))
+        assert "acme.crt" in said
+        assert "acme.key" not in said
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["acme.crt", "ca.crt"]
+        assert pki.has_key((tmp_path / "out" / "acme.crt").read_bytes(), key.public_key())
+    (tmp_path / "acme.csr").write_bytes(with_broken_signature(signing_request()))
+    with pytest.raises(Refused, match="not by its key"):
+        run("renew", "acme", "--csr", str(tmp_path / "acme.csr"), "--out", str(tmp_path / "out"))
+    result = CliRunner().invoke(app, ["issue", "other", "--csr", str(tmp_path / "absent.csr")])
+    assert result.exit_code == 2
+    assert "absent.csr" in result.output
 
 
 def test_crl_to_standard_output_and_to_a_file(environment: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,10 +43,10 @@ def problem(status: int, name: str, detail: str = "no", **headers: str) -> Answe
 
 
 class Scripted:
-    """The last answer is repeated when the script is over."""
+    """The last answer is repeated when the script is over; a function makes its answer from what was asked."""
 
-    def __init__(self, certs: Path, *script: Answer | str, role: str = "proxy") -> None:
-        self.script = list(script)
+    def __init__(self, certs: Path, *script: Answer | str | Callable[[Asked], Answer], role: str = "proxy") -> None:
+        self.script: list[Any] = list(script)
         self.asked: list[Asked] = []
         owner = self
 
@@ -59,6 +60,8 @@ class Scripted:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 owner.asked.append(Asked(self.command, self.path, headers, body, peer))
                 answer = owner.script.pop(0) if len(owner.script) > 1 else owner.script[0]
+                if callable(answer):
+                    answer = answer(owner.asked[-1])
                 if isinstance(answer, str):
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)

@@ -13,11 +13,14 @@ from messagebroker.actors.broker import setup_broker
 from messagebroker.actors.queue_worker import QueueWorker
 from messagebroker.errors import BrokerError
 from messagebroker.ops import certificates, policy
+from messagebroker.ops.certificate_warnings import CertificateWarnings
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
 POLICY_SECONDS = 5.0
 REGISTER_SECONDS = 60.0
+FIRST_WARNING_SECONDS = 5.0
+WARNING_SECONDS = 600.0
 JOBS_SECONDS = BY_NAME["main"].stop_seconds - 4.0  # from main's stop on; the rest is for what ends afterwards
 _log = structlog.get_logger("messagebroker.main")
 
@@ -63,6 +66,35 @@ class PolicyKeeper:
                 self.round()
             except Exception as error:  # noqa: BLE001 (the next round may succeed)
                 _log.error("the policy is not published", exc_info=error)
+
+
+class CertificateWatch:
+    """Tells of certificates that end soon, in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._warnings = CertificateWarnings(settings)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="certificate-watch", daemon=True)
+
+    def start(self) -> None:
+        """Looks for the first time after a short while."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; what it has not told, the next one tells."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        pause = FIRST_WARNING_SECONDS
+        while not self._stop.wait(pause):
+            pause = WARNING_SECONDS
+            try:
+                self._warnings.round()
+            except BrokerError as error:
+                _log.warning("certificates that end soon cannot be looked for", error=str(error))
+            except Exception as error:  # noqa: BLE001 (the next round may succeed)
+                _log.error("certificates that end soon cannot be looked for", exc_info=error)
 
 
 class Jobs:

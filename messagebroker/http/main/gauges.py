@@ -5,9 +5,10 @@ from __future__ import annotations
 import redis as redis_py
 
 from messagebroker.actors.worker_checks import observe_queues
+from messagebroker.db.connection import connected
 from messagebroker.errors import BrokerError
-from messagebroker.ops import heartbeats, sessions
-from messagebroker.ops.metrics import LEADERS, PROCESSES, SESSIONS_ACTIVE
+from messagebroker.ops import certificate_warnings, heartbeats, sessions
+from messagebroker.ops.metrics import CERTIFICATE_EXPIRES, LEADERS, PROCESSES, SESSIONS_ACTIVE
 from messagebroker.roles import ROLES
 from messagebroker.settings import WITH_DATABASE
 
@@ -17,9 +18,12 @@ def refresh(redis: redis_py.Redis) -> None:
     observe_queues(redis)
     PROCESSES.clear()
     LEADERS.clear()
+    CERTIFICATE_EXPIRES.clear()
     try:
         found = heartbeats.alive()
         SESSIONS_ACTIVE.set(sessions.count_active())
+        with connected():
+            certificate_warnings.show()
     except BrokerError:
         return  # main's readiness says that the database is away
     for role in (role.name for role in ROLES if role.name in WITH_DATABASE):

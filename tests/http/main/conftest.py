@@ -8,6 +8,7 @@ from pathlib import Path
 import peewee as pw
 import pytest
 from support.cast import Cast, FakeWatcher, Shelf
+from support.pki import installed
 
 from messagebroker.http.main import app as main_app
 from messagebroker.ops import keyring
@@ -28,6 +29,16 @@ def settings(database: pw.Database, tmp_path: Path) -> Settings:
 def cast(settings: Settings) -> Iterator[Cast]:
     watcher = FakeWatcher()
     redis = connect(settings)
+    app = main_app.make(settings, watcher=watcher, redis=redis)
+    yield Cast(app, Tokens.load(settings), watcher, settings)
+    redis.close()
+
+
+@pytest.fixture
+def online(database: pw.Database, tmp_path: Path, redis_url: str) -> Iterator[Cast]:
+    """The cast on an installation with a CA and a Redis."""
+    settings = installed(tmp_path, redis_url)
+    watcher, redis = FakeWatcher(), connect(settings)
     app = main_app.make(settings, watcher=watcher, redis=redis)
     yield Cast(app, Tokens.load(settings), watcher, settings)
     redis.close()

@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import peewee as pw
 import pytest
-import redis as redis_py
-from support.cast import Cast, FakeWatcher, assert_problem, audited
-from support.pki import installed
+from support.cast import TEST, Cast, assert_problem, audited
+from support.pki import published
 
 from messagebroker.db.models import Certificate, Client, Group, GroupMember
-from messagebroker.http.main import app as main_app
 from messagebroker.ops import clients, clock
-from messagebroker.ops.ca_folder import CaFolder
-from messagebroker.ops.redis_client import POLICY, connect
-from messagebroker.ops.snapshot import Policy, verify
-from messagebroker.ops.tokens import Tokens
-from messagebroker.settings import Settings
+from messagebroker.ops.client_fields import WrongField
 
 PATH = "/api/v1/clients"
-
-
-@pytest.fixture
-def online(database: pw.Database, tmp_path: Path, redis_url: str) -> Iterator[Cast]:
-    """The cast on an installation with a CA and a Redis."""
-    settings = installed(tmp_path, redis_url)
-    watcher, redis = FakeWatcher(), connect(settings)
-    app = main_app.make(settings, watcher=watcher, redis=redis)
-    yield Cast(app, Tokens.load(settings), watcher, settings)
-    redis.close()
-
-
-def published(settings: Settings) -> Policy:
-    with redis_py.Redis.from_url(settings.redis) as client:
-        snapshot = client.get(POLICY)
-    assert isinstance(snapshot, bytes)
-    return verify(snapshot, CaFolder(settings).ca.certificate)
 
 
 def put(name: str, **values: Any) -> None:
@@ -311,9 +286,5 @@ def test_only_admins_change_clients(cast: Cast, role: str) -> None:
 
 def test_the_ops_functions_take_no_field_that_is_not_for_people(cast: Cast) -> None:
     put("acme")
-    from support.cast import TEST
-
-    from messagebroker.ops.client_fields import WrongField
-
     with pytest.raises(WrongField, match="disabled_at"):
         clients.change(cast.settings, "acme", {"disabled_at": clock.now()}, TEST)
