@@ -13,6 +13,7 @@ from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
 from messagebroker.http.main import authority, gauges, login
+from messagebroker.http.main.announcements import Announcements, OneAnnouncement
 from messagebroker.http.main.audit_log import AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
@@ -26,6 +27,7 @@ from messagebroker.http.main.message import MessageBody, OneMessage
 from messagebroker.http.main.messages import Messages
 from messagebroker.http.main.password import Password
 from messagebroker.http.main.queue_stats import QueueStats
+from messagebroker.http.main.system import EffectiveSettings, SystemStatus
 from messagebroker.ops import passwords, registry
 from messagebroker.ops.identity import Peer
 from messagebroker.ops.opening import Opener
@@ -68,6 +70,10 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             Failures(),
             OneFailure(),
             RetryFailure(),
+            Announcements(),
+            OneAnnouncement(),
+            EffectiveSettings(settings),
+            SystemStatus(settings, redis),
             QueueStats(redis),
             AuditLog(),
             Clients(),
