@@ -22,7 +22,7 @@ INSERT INTO messages (id, client_id, topic, priority, status, created_at, stored
 SELECT UNHEX(CONCAT(LPAD(HEX(@began + FLOOR(seq * @step)), 12, '0'), '7', LPAD(HEX(seq MOD 4096), 3, '0'),
     '8', LPAD(HEX(seq), 15, '0'))),
   CASE WHEN seq MOD 10007 = 0 THEN '{RARE_CLIENT}' WHEN seq MOD 2 = 0 THEN '{HOT_CLIENT}'
-    ELSE CONCAT('client-', 1 + (seq * 7919) MOD {CLIENTS}) END,
+    ELSE CONCAT('client-', 1 + (seq DIV 2 * 7919) MOD {CLIENTS}) END,
   CASE WHEN seq MOD 3 = 0 THEN '{HOT_TOPIC}' WHEN seq < @total / 20 AND seq MOD 3 = 1 THEN '{OLD_TOPIC}'
     ELSE CONCAT('topic.', (seq * 104729) MOD {TOPICS}) END,
   seq MOD 4,

@@ -258,12 +258,13 @@ def _validated(values: dict[str, Any], errors: Errors) -> Settings:
         found = error.errors(include_url=False)
         wrong = {str(item["loc"][0]): in_words(item["type"], item["msg"], item.get("ctx", {})) for item in found}
     for field, message in wrong.items():
-        shown = "" if _is_secret(field) else f" (it is {str(values[field])!r})"
+        shown = "" if is_secret(field) else f" (it is {str(values[field])!r})"
         errors.append((field.upper(), message + shown))
     return Settings(**{field: value for field, value in values.items() if field not in wrong})
 
 
-def _is_secret(field: str) -> bool:
+def is_secret(field: str) -> bool:
+    """Whether nobody may be told the value of this field."""
     return "SecretStr" in str(Settings.model_fields[field].annotation)
 
 
@@ -287,7 +288,7 @@ def _shared_ports(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _broken_in_production(settings: Settings, role: str | None) -> Iterator[tuple[str, str]]:
-    for field in (name for name in Settings.model_fields if _is_secret(name)):
+    for field in (name for name in Settings.model_fields if is_secret(name)):
         secret = getattr(settings, field)
         if secret is not None and PLACEHOLDER.search(secret.get_secret_value()):
             yield field.upper(), "still holds a placeholder; set a secret of your own"

@@ -13,7 +13,7 @@ from messagebroker.errors import BrokerError, Conflict, Damaged, NotFound, Refus
 from messagebroker.http.docs_page import DocsPage
 from messagebroker.http.health import Check, Health, Ready
 from messagebroker.http.metrics import Metrics
-from messagebroker.http.openapi import OpenApi, document, mount
+from messagebroker.http.openapi import OpenApi, Operation, document, mount
 from messagebroker.http.problems import DAMAGED, Problem, serialize
 from messagebroker.http.tracing import trace_id
 from messagebroker.ops.metrics import HTTP_REQUESTS, HTTP_SECONDS
@@ -54,6 +54,23 @@ class Measure:
         self._histograms[route].observe(time.perf_counter() - started)
 
 
+class Farewells:
+    """Middleware: puts the headers of a deprecated operation on all its answers, the refusals too.
+
+    `req.context.farewell` is for those that are answered outside of Falcon.
+    """
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._headers = {(one.path, one.method): one.deprecated.headers for one in operations if one.deprecated is not None}
+
+    def process_resource(self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any) -> None:
+        """Before anybody can refuse it for what it says."""
+        headers = self._headers.get((request.uri_template or "", request.method))
+        if headers is not None:
+            request.context.farewell = list(headers.items())
+            response.set_headers(headers)
+
+
 def make_app(
     role: str,
     *,
@@ -75,14 +92,17 @@ def make_app(
         warnings: sentences for /health.
         refresh_metrics: called before /metrics is read.
     """
-    app: App = falcon.App(middleware=[Measure(), *middleware])
+    listed = list(resources)
+    announced = [operation for resource in listed for operation in resource.operations]
+    farewells = [Farewells(announced)] if any(operation.deprecated for operation in announced) else []
+    app: App = falcon.App(middleware=[Measure(), *farewells, *middleware])
     app.set_error_serializer(serialize)
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(BrokerError, _expected)
     common: list[Any] = [Health(role, warnings), Ready(checks)]
     if settings.metrics_enabled:
         common.append(Metrics(refresh_metrics))
-    operations = mount(app, [*common, *resources])
+    operations = mount(app, [*common, *listed])
     built = document(f"Message Broker: {role}", [*operations, *OpenApi.operations, *DocsPage.operations])
     mount(app, [OpenApi(built), DocsPage(built)])
     return app

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -37,6 +39,27 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
     field: str | msgspec.UnsetType = msgspec.UNSET
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deprecated:
+    """An operation that will go: every answer of it says so, in the headers of RFC 9745 and RFC 8594.
+
+    `since`: from when on nobody should begin to use it. `sunset`: when it goes. `link`: what to read, or to use instead.
+    """
+
+    since: datetime
+    sunset: datetime
+    link: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Deprecation`, `Sunset` and `Link`."""
+        return {
+            "Deprecation": f"@{int(self.since.timestamp())}",
+            "Sunset": format_datetime(self.sunset.astimezone(UTC), usegmt=True),
+            "Link": f'<{self.link}>; rel="deprecation"',
+        }
+
+
 @dataclass(frozen=True)
 class Operation:
     """One method of one path: what the document says of it, and which path the resource is mounted on.
@@ -59,6 +82,7 @@ class Operation:
     media: str | tuple[str, ...] | None = None
     tag: str = "api"
     description: str = ""
+    deprecated: Deprecated | None = None
 
 
 def mount(app: falcon.App[Any, Any], resources: Iterable[Any]) -> list[Operation]:
@@ -116,6 +140,8 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
             str(status): _response(operation, status, kind, schema_of) for status, kind in sorted(_responses(operation).items())
         },
     }
+    if operation.deprecated is not None:
+        found["deprecated"] = True
     if operation.description:
         found["description"] = operation.description
     parameters = _parameters(operation, schema_of, components)
@@ -153,7 +179,9 @@ def _operation_id(operation: Operation) -> str:
 def _response(operation: Operation, status: int, kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
     media: tuple[str, ...]
     found: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    headers = operation.response_headers.get(status)
+    headers = dict(operation.response_headers.get(status, {}))
+    if operation.deprecated is not None:
+        headers |= dict.fromkeys(operation.deprecated.headers, "This operation will go; see `Link`.")
     if headers:
         found["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
     if kind is None and status < 400:

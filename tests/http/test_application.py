@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 from wsgiref.validate import WSGIWarning
 
 import falcon
@@ -12,7 +15,8 @@ from support.cast import assert_problem
 
 from messagebroker.errors import BrokerError, Conflict, NotFound, Refused, Unavailable
 from messagebroker.http.application import make_app
-from messagebroker.http.openapi import Operation
+from messagebroker.http.openapi import Deprecated, Operation
+from messagebroker.http.proxy.replies import measured
 from messagebroker.http.tracing import traceparent
 from messagebroker.ops.metrics import REGISTRY
 from messagebroker.settings import Settings, load
@@ -110,3 +114,43 @@ def test_a_method_that_falcon_keeps_for_sockets_is_no_mistake_of_ours(http: test
     with pytest.warns(WSGIWarning, match="WEBSOCKET"):
         answer = http.simulate_request("WEBSOCKET", "/raises/it")
     assert 400 <= answer.status_code < 500
+
+
+GOING = Deprecated(since=datetime(2026, 3, 1, tzinfo=UTC), sunset=datetime(2027, 3, 1, tzinfo=UTC), link="/docs/new")
+
+
+class Going:
+    operations = (
+        Operation("GET", "/going/{what}", "Goes", responses={200: None}, deprecated=GOING),
+        Operation("POST", "/going/{what}", "Stays", responses={200: None}),
+    )
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, what: str) -> None:
+        if what == "refused":
+            raise NotFound("no such thing")
+
+    def on_post(self, request: falcon.Request, response: falcon.Response, what: str) -> None:
+        pass
+
+
+def test_an_operation_that_will_go_says_so_with_every_answer(settings: Settings) -> None:
+    http = testing.TestClient(make_app("main", settings=settings, middleware=[], resources=[Going(), Raises()]))
+    for what, status in (("there", 200), ("refused", 404)):
+        answer = http.simulate_get(f"/going/{what}")
+        assert answer.status_code == status
+        assert answer.headers["deprecation"] == "@1772323200"
+        assert answer.headers["sunset"] == "Mon, 01 Mar 2027 00:00:00 GMT"
+        assert answer.headers["link"] == '</docs/new>; rel="deprecation"'
+    for other in (http.simulate_post("/going/there"), http.simulate_get("/raises/nothing")):
+        assert "deprecation" not in other.headers
+    described = http.simulate_get("/openapi.json").json["paths"]["/going/{what}"]
+    assert described["get"]["deprecated"] is True
+    assert described["get"]["responses"]["200"]["headers"].keys() == {"Deprecation", "Sunset", "Link"}
+    assert "deprecated" not in described["post"]
+
+
+def test_answers_that_are_given_later_say_so_too() -> None:
+    context = SimpleNamespace(started=0.0, farewell=list(GOING.headers.items()))
+    request: Any = SimpleNamespace(uri_template="/going", method="GET", context=context)
+    _, headers, _ = measured(("200 OK", [("Content-Type", "application/json")], b""), request)
+    assert dict(headers)["Deprecation"] == "@1772323200"

@@ -15,6 +15,7 @@ from messagebroker.http import health
 from messagebroker.http.access import Access, Watcher
 from messagebroker.http.application import App, make_app
 from messagebroker.http.main import authority, forgotten, gauges, login, tokens
+from messagebroker.http.main.announcements import Announcements, OneAnnouncement
 from messagebroker.http.main.audit_log import AuditExport, AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
 from messagebroker.http.main.callers import COMPONENTS, Callers
@@ -38,6 +39,7 @@ from messagebroker.http.main.queue_stats import QueueStats
 from messagebroker.http.main.rates import Rates
 from messagebroker.http.main.second_factor import ConfirmSecondFactor, MySecondFactor, NewRecoveryCodes, RemoveSecondFactor
 from messagebroker.http.main.sessions import MySession, MySessions, UserSession, UserSessions
+from messagebroker.http.main.system import EffectiveSettings, SystemStatus
 from messagebroker.http.main.tokens import Logout, Refresh
 from messagebroker.http.main.users import OneUser, UserPassword, Users, UserSecondFactor
 from messagebroker.ops import passwords, registry, sessions
@@ -88,6 +90,10 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             Failures(),
             OneFailure(),
             RetryFailure(),
+            Announcements(),
+            OneAnnouncement(),
+            EffectiveSettings(settings),
+            SystemStatus(settings, redis),
             QueueStats(redis),
             AuditLog(),
             AuditExport(),

@@ -47,4 +47,5 @@ def measured(reply: Reply, request: falcon.Request) -> Reply:
         _histograms[route] = HTTP_SECONDS.labels(route)
     counter.inc()
     _histograms[route].observe(time.perf_counter() - request.context.started)
-    return reply
+    farewell = getattr(request.context, "farewell", None)
+    return reply if farewell is None else (reply[0], [*reply[1], *farewell], reply[2])
