@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "users": ("messagebroker.cli.users:app", "People who log in."),
     "groups": ("messagebroker.cli.groups:app", "Groups of people, and what they may read."),
     "queue": ("messagebroker.cli.queue:app", "What waits in Redis."),
+    "keys": ("messagebroker.cli.keys:app", "The master keys that messages are sealed to."),
     "backup": ("messagebroker.cli.backup:app", "Backups and bringing them back."),
     "audit": ("messagebroker.cli.audit:app", "Who did what; proving that the log is as it was written."),
     "cleanup": ("messagebroker.cli.cleanup:cleanup", "Remove messages that are older than the retention."),

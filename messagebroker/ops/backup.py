@@ -19,7 +19,7 @@ from messagebroker import __version__
 from messagebroker.db import inspection, restoring, schema
 from messagebroker.db.connection import connected
 from messagebroker.errors import ConfigurationError
-from messagebroker.ops import audit_chain, clock, dump, installation, recovery
+from messagebroker.ops import audit_chain, clock, dump, failures, installation, recovery
 from messagebroker.ops.archive import Archive, Manifest, Progress, Writer, silent
 from messagebroker.settings import Settings
 
@@ -137,7 +137,7 @@ def _database(settings: Settings, writer: Writer, progress: Progress) -> Callabl
     with writer.member(name) as stream:
         rows = dump.write(settings, stream, progress, scratch=writer.path.parent)
     with connected():
-        master_keys |= restoring.master_keys()
+        master_keys |= {*restoring.master_keys(), *filter(None, failures.master_keys())}
     return lambda recovery_key: Manifest(
         created_at=created_at,
         version=__version__,

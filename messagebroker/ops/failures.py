@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import peewee as pw
 
@@ -89,6 +92,22 @@ def all_ids() -> list[bytes]:
     """Of every failure, oldest first."""
     with connected():
         return [bytes(failure.id) for failure in IngestFailure.select(IngestFailure.id).order_by(IngestFailure.failed_at)]
+
+
+def master_keys() -> Counter[bytes | None]:
+    """How many failed records need which master key. What no program here can read counts for none: it cannot be retried."""
+    found: Counter[bytes | None] = Counter()
+    after = bytes(16)
+    while True:
+        with connected():
+            query = IngestFailure.select(IngestFailure.id, IngestFailure.record).where(IngestFailure.id > after)
+            rows: list[Any] = list(query.order_by(IngestFailure.id).limit(100).tuples())
+        if not rows:
+            return found
+        for _, record in rows:
+            with suppress(ValueError):  # msgspec's errors are ValueErrors too
+                found.update({key.master_key_id for key in decode_call(bytes(record)).keys})
+        after = bytes(rows[-1][0])
 
 
 def retry(failure_id: bytes, actor: Actor) -> Stored:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +36,14 @@ class _MasterKey(msgspec.Struct, frozen=True):
     id: str  # 16 hex digits: the beginning of the SHA-256 of the public half
     private: str  # 32 bytes in base64
     created_at: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What may be told of a master key."""
+
+    id: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,31 @@ def create_master_key(settings: Settings) -> bytes:
         entries = [entry, *(_entries(path) if exists else ())]
         write_secret(path, msgspec.json.format(msgspec.json.encode(entries)) + b"\n", overwrite=exists)
     return key_id
+
+
+def entries(settings: Settings) -> list[Entry]:
+    """The master keys without their private halves, the newest first.
+
+    Raises:
+        ConfigurationError: the file is missing, damaged or not of this format.
+    """
+    path = settings.path(settings.encryption_key_path)
+    return [Entry(entry.id, datetime.fromisoformat(entry.created_at)) for entry in _entries(path)]
+
+
+def remove_master_key(settings: Settings, key: str) -> None:
+    """Takes a retired master key out of the ring for good; callers have made sure that nobody needs it.
+
+    Raises:
+        Refused: it is the current one, or not there.
+    """
+    path = settings.path(settings.encryption_key_path)
+    with exclusive(path):
+        present = _entries(path)
+        left = [entry for entry in present if entry.id != key]
+        if left[:1] != present[:1] or len(left) != len(present) - 1:
+            raise Refused(f"{path} does not hold {key} as a retired key; `messagebroker keys status` shows what it holds")
+        write_secret(path, msgspec.json.format(msgspec.json.encode(left)) + b"\n", overwrite=True)
 
 
 def jwt_key_path(settings: Settings) -> Path:

@@ -86,6 +86,20 @@ def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None)
         return _exchange(client, folder, with_revocations, distrusted=folder.revoked()).number
 
 
+def published(settings: Settings) -> Policy | None:
+    """The policy in Redis; None where there is none of ours.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    with connect(settings) as client:
+        try:
+            (snapshot,) = client.mget(POLICY)
+        except redis_py.RedisError as error:
+            raise unavailable(client, error) from error
+    return _verified(snapshot, CaFolder(settings))
+
+
 @contextmanager
 def _client(settings: Settings, redis: redis_py.Redis | None) -> Iterator[redis_py.Redis]:
     """The caller's client, or one for the block."""

@@ -39,6 +39,11 @@ def dead_letters_key(queue: str) -> str:
     return f"{NAMESPACE}:{queue}.XQ"
 
 
+def dead_calls_key(queue: str) -> str:
+    """The hash of those calls."""
+    return f"{NAMESPACE}:{queue}.XQ.msgs"
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueueDepth:
     """One queue at one moment."""

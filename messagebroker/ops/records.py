@@ -55,6 +55,20 @@ class IngestCall(msgspec.Struct, array_like=True, frozen=True, gc=False):
     keys: list[SealedKey]  # every key that the records name
 
 
+class _Message(msgspec.Struct, frozen=True):
+    """A call as Dramatiq sends it."""
+
+    args: tuple[bytes]
+
+
+class _Keys(msgspec.Struct, array_like=True, frozen=True):
+    format: int
+    records: msgspec.Raw
+    keys: list[SealedKey]
+
+
+_message_decoder = msgspec.msgpack.Decoder(_Message)
+_keys_decoder = msgspec.msgpack.Decoder(_Keys)
 _encoder = msgspec.msgpack.Encoder()
 _call_decoder = msgspec.msgpack.Decoder(IngestCall)
 _payload_decoder = msgspec.msgpack.Decoder(Payload)
@@ -68,6 +82,16 @@ def encode_call(records: list[Record], keys: list[SealedKey]) -> bytes:
 def decode_call(data: bytes) -> IngestCall:
     """Raises msgspec.DecodeError or ValidationError for bytes that are no call."""
     return _call_decoder.decode(data)
+
+
+def master_keys_of_call(message: bytes) -> set[bytes]:
+    """The master keys that a call needs, as it lies in Redis. Records are not decoded.
+
+    Raises:
+        msgspec.MsgspecError: it is no call of an `ingest` actor.
+    """
+    (call,) = _message_decoder.decode(message).args
+    return {key.master_key_id for key in _keys_decoder.decode(call).keys}
 
 
 def encode_payload(payload: Payload) -> bytes:
