@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     retention_days: Positive = 90
     backup_schedule: str = "0 2 * * *"
     cleanup_schedule: str = "30 3 * * *"
+
     # people
     token_minutes: Positive = 15
     session_idle_hours: Positive = 24 * 7  # a session ends this long after its last refresh

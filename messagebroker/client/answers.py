@@ -99,11 +99,12 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """A person's access token."""
+    """A person's access token, and the refresh token of their session."""
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105
     expires_in: float = 3600
+    refresh_token: str | None = None  # good once, for the next Token
     must_change_password: bool = False
 
     def __repr__(self) -> str:

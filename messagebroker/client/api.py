@@ -16,9 +16,25 @@ NOBODY = Caller()
 class ApiClient(Transport):
     """Main's API, for threads. `caller` says on whose behalf a call is made."""
 
-    def login(self, email: str, password: str, *, caller: Caller = NOBODY) -> Token:
-        """Exchanges an e-mail address and a password for a token."""
-        return self.run(api_calls.login(caller, email, password))
+    def login(self, email: str, password: str, code: str | None = None, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges an e-mail address, a password and a second factor's code, if there is one, for a token."""
+        return self.run(api_calls.login(caller, email, password, code))
+
+    def refresh(self, refresh_token: str, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges a refresh token, which is used up with that, for a new token."""
+        return self.run(api_calls.refresh(caller, refresh_token))
+
+    def logout(self, caller: Caller) -> None:
+        """Ends the session of the caller's token."""
+        return self.run(api_calls.logout(caller))
+
+    def forgotten(self, email: str, *, caller: Caller = NOBODY) -> None:
+        """Asks for a code by e-mail with which a new password can be set."""
+        return self.run(api_calls.forgotten(caller, email))
+
+    def reset_password(self, code: str, new: str, *, caller: Caller = NOBODY) -> None:
+        """Sets a new password with a code from an e-mail."""
+        return self.run(api_calls.reset_password(caller, code, new))
 
     def change_password(self, caller: Caller, current: str, new: str) -> Token:
         """Sets a new password; ends every other token of the person."""
@@ -56,9 +72,25 @@ class ApiClient(Transport):
 class AsyncApiClient(AsyncTransport):
     """Main's API, for asyncio. `caller` says on whose behalf a call is made."""
 
-    async def login(self, email: str, password: str, *, caller: Caller = NOBODY) -> Token:
-        """Exchanges an e-mail address and a password for a token."""
-        return await self.run(api_calls.login(caller, email, password))
+    async def login(self, email: str, password: str, code: str | None = None, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges an e-mail address, a password and a second factor's code, if there is one, for a token."""
+        return await self.run(api_calls.login(caller, email, password, code))
+
+    async def refresh(self, refresh_token: str, *, caller: Caller = NOBODY) -> Token:
+        """Exchanges a refresh token, which is used up with that, for a new token."""
+        return await self.run(api_calls.refresh(caller, refresh_token))
+
+    async def logout(self, caller: Caller) -> None:
+        """Ends the session of the caller's token."""
+        return await self.run(api_calls.logout(caller))
+
+    async def forgotten(self, email: str, *, caller: Caller = NOBODY) -> None:
+        """Asks for a code by e-mail with which a new password can be set."""
+        return await self.run(api_calls.forgotten(caller, email))
+
+    async def reset_password(self, code: str, new: str, *, caller: Caller = NOBODY) -> None:
+        """Sets a new password with a code from an e-mail."""
+        return await self.run(api_calls.reset_password(caller, code, new))
 
     async def change_password(self, caller: Caller, current: str, new: str) -> Token:
         """Sets a new password; ends every other token of the person."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import httpx
+
 from messagebroker.client.answers import AuditPage, Message, MessagePage, Person, QueueStats, Token
 from messagebroker.client.calls import JSON, Call, as_json, reader
 
@@ -34,9 +36,30 @@ class Caller:
         return f"Caller(address={self.address!r})"  # never the token
 
 
-def login(caller: Caller, email: str, password: str) -> Call[Token]:
-    """Exchanges an e-mail address and a password for a token."""
-    return _post(caller, "/api/v1/auth/login", {"email": email, "password": password}, reader(Token))
+def login(caller: Caller, email: str, password: str, code: str | None = None) -> Call[Token]:
+    """Exchanges an e-mail address, a password and, for those who have one, a second factor's code for a token."""
+    given = {"email": email, "password": password, **({"code": code} if code else {})}
+    return _post(caller, "/api/v1/auth/login", given, reader(Token))
+
+
+def refresh(caller: Caller, refresh_token: str) -> Call[Token]:
+    """Exchanges a refresh token, which is used up with that, for a new token."""
+    return _post(caller, "/api/v1/auth/refresh", {"refresh_token": refresh_token}, reader(Token))
+
+
+def logout(caller: Caller) -> Call[None]:
+    """Ends the session of the caller's token."""
+    return Call(method="POST", path="/api/v1/auth/logout", read=_nothing, headers=caller.headers(), repeatable=False)
+
+
+def forgotten(caller: Caller, email: str) -> Call[None]:
+    """Asks for a code by e-mail with which a new password can be set."""
+    return _post(caller, "/api/v1/auth/forgotten", {"email": email}, _nothing)
+
+
+def reset_password(caller: Caller, code: str, new: str) -> Call[None]:
+    """Sets a new password with a code from an e-mail."""
+    return _post(caller, "/api/v1/auth/reset", {"token": code, "new_password": new}, _nothing)
 
 
 def change_password(caller: Caller, current: str, new: str) -> Call[Token]:
@@ -72,6 +95,10 @@ def audit(caller: Caller, filters: Mapping[str, str | int | None]) -> Call[Audit
 def health(path: str) -> Call[dict[str, Any]]:
     """Whether main answers; needs no token."""
     return Call(method="GET", path=path, read=reader(dict[str, Any]))
+
+
+def _nothing(response: httpx.Response) -> None:
+    """Reads an answer that has no body."""
 
 
 def _get(caller: Caller, path: str, kind: type[T], params: Mapping[str, str | int | None] | None = None) -> Call[T]:

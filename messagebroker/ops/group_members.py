@@ -11,6 +11,7 @@ from messagebroker.errors import NotFound
 from messagebroker.ops import audit, clock
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
+from messagebroker.ops.groups import user_of
 
 Group: Any = models.Group  # the stubs of peewee know no columns
 GroupMember: Any = models.GroupMember
@@ -24,9 +25,7 @@ def add_member(group_id: int, email: str, *, actor: Actor) -> User:
     """
     with change():
         group = _group(group_id)
-        user = User.get_or_none(User.email == email.strip().lower())
-        if user is None:
-            raise NotFound("there is no user of this address")
+        user = user_of(email)
         if not _membership(group_id, user.id).exists():
             GroupMember.insert(group=group_id, user=user.id, added_at=clock.now()).execute()
             audit.record_by(actor, "group.add-member", "group", str(group_id), {"name": group.name, "user": user.email})

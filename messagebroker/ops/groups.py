@@ -12,7 +12,7 @@ from messagebroker.db import models
 from messagebroker.db.connection import connected
 from messagebroker.db.models import User
 from messagebroker.errors import Conflict, NotFound, Refused
-from messagebroker.ops import audit, clock
+from messagebroker.ops import audit, clock, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
 from messagebroker.ops.names import is_topic
@@ -122,7 +122,7 @@ def alter(
         if check is not None:
             check(before)
         if manager is not KEEP:
-            row.manager = wanted["manager"] = None if manager is None else _user(manager)
+            row.manager = wanted["manager"] = None if manager is None else user_of(manager)
             wanted["manager"] = None if row.manager is None else row.manager.email
         changes = {field: value for field, value in wanted.items() if value != getattr(before, field)}
         if not changes:
@@ -172,11 +172,12 @@ def _row(group_id: int) -> Any:
     return group
 
 
-def _user(email: str) -> User:
-    user = User.get_or_none(User.email == email.strip().lower())
-    if user is None:
+def user_of(email: str) -> User:
+    """The user of this address; raises NotFound when there is none."""
+    found = users.of_address(email)
+    if not found:
         raise NotFound("there is no user of this address")
-    return user
+    return found[0]
 
 
 def _details(rows: list[Any]) -> list[Details]:

@@ -17,6 +17,7 @@ from messagebroker.client import AsyncApiClient, Retry, SetupError
 from messagebroker.errors import ConfigurationError
 from messagebroker.settings import Settings
 from messagebroker.ui.errors import add_error_pages
+from messagebroker.ui.forgotten import Forgotten
 from messagebroker.ui.gate import Gate
 from messagebroker.ui.headers import SecurityHeaders
 from messagebroker.ui.health import Health
@@ -84,7 +85,7 @@ def make(portal: Portal) -> ASGIApp:
 
 
 def _add_routes(app: FastAPI, portal: Portal) -> None:
-    health, login, password = Health(portal), Login(portal), Password(portal)
+    health, login, password, forgotten = Health(portal), Login(portal), Password(portal), Forgotten(portal)
     for prefix in ("", "/api/v1"):
         app.add_route(f"{prefix}/health", health.alive, methods=["GET"])
         app.add_route(f"{prefix}/health/ready", health.ready, methods=["GET"])
@@ -93,6 +94,8 @@ def _add_routes(app: FastAPI, portal: Portal) -> None:
     app.add_route("/login", login.log_in, methods=["POST"])
     app.add_route("/logout", login.log_out, methods=["POST"])
     app.add_route("/password", password.change, methods=["POST"])
+    app.add_route("/forgotten", forgotten.ask, methods=["POST"])
+    app.add_route("/reset", forgotten.reset, methods=["POST"])
     app.add_route("/", _home, methods=["GET"])
     for page in (Messages, MessagePage, Queues):
         page(portal)

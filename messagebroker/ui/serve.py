@@ -97,9 +97,12 @@ async def _run(
 
 
 async def _keep_house(portal: Portal, certificate: ServerCertificate) -> None:
+    refreshing: asyncio.Task[None] | None = None
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         portal.sessions.sweep()
+        if refreshing is None or refreshing.done():
+            refreshing = asyncio.create_task(portal.refresh_tokens())  # main may be slow: nothing else waits for it
         if certificate.refresh():
             log.info("the renewed portal certificate is in use")
 

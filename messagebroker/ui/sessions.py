@@ -15,6 +15,7 @@ from enum import StrEnum
 from messagebroker.client import Caller
 from messagebroker.client.answers import Person, Token
 
+REFRESH_AFTER = 2 / 3  # of a token's life
 PER_PERSON = 20  # sessions; a further login ends the one that was used least recently
 
 
@@ -34,8 +35,10 @@ class Session:
 
     person: Person
     token: str = field(repr=False)
+    refresh: str | None = field(repr=False)  # None: there is none, or it is being used up
     must_change_password: bool
     ends_at: float  # monotonic; when the token expires
+    refresh_at: float  # monotonic; a while before
     used_at: float  # monotonic; the last page or click, not what a page fetches by itself
     on_end: set[Callable[[End], None]] = field(default_factory=set, repr=False)
     previous: dict[str, str] = field(default_factory=dict, repr=False)  # list position → the one before it
@@ -64,8 +67,10 @@ class Sessions:
         self._by_key[_key(value)] = Session(
             person=person,
             token=token.access_token,
+            refresh=token.refresh_token,
             must_change_password=token.must_change_password or person.must_change_password,
             ends_at=now + token.expires_in,
+            refresh_at=now + token.expires_in * REFRESH_AFTER,
             used_at=now,
         )
         return value
@@ -85,6 +90,27 @@ class Sessions:
         """Whether a page that holds `session` may still act for its person; counts as no use."""
         return session in self._by_key.values() and self._reason_to_end(session) is None
 
+    def take_due(self) -> list[tuple[Session, str]]:
+        """Sessions in use whose token ends soon, with their refresh tokens, which nobody else gets: each is good once."""
+        now = self._clock()
+        due = [s for s in self._by_key.values() if s.refresh and now >= s.refresh_at and self._reason_to_end(s) is None]
+        taken = [(session, session.refresh or "") for session in due]
+        for session in due:
+            session.refresh = None
+        return taken
+
+    def renewed(self, session: Session, token: Token) -> None:
+        """The session goes on with this token."""
+        if self.is_open(session):
+            now = self._clock()
+            session.token, session.refresh = token.access_token, token.refresh_token
+            session.ends_at, session.refresh_at = now + token.expires_in, now + token.expires_in * REFRESH_AFTER
+
+    def try_again(self, session: Session, refresh: str, seconds: float) -> None:
+        """The refresh token was not used up; a little later it may be."""
+        if self.is_open(session):
+            session.refresh, session.refresh_at = refresh, self._clock() + seconds
+
     def used(self, session: Session) -> None:
         """The person did something just now."""
         session.used_at = self._clock()
@@ -92,7 +118,7 @@ class Sessions:
     def end(self, session: Session, reason: End) -> None:
         """Forgets the session and tells its open pages."""
         self._by_key = {key: other for key, other in self._by_key.items() if other is not session}
-        session.token = ""
+        session.token, session.refresh = "", None
         told, session.on_end = session.on_end, set()
         for tell in told:
             tell(reason)

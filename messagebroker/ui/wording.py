@@ -56,6 +56,10 @@ def explanation(error: ClientError) -> tuple[str, str]:
 
 def login_problem(error: ClientError) -> str:
     """Why a login failed. Never says whether the address exists."""
+    if isinstance(error, Problem) and error.name == "second-factor-required":
+        return "Type your password again, and the code that your authenticator shows."
+    if isinstance(error, Problem) and error.name == "wrong-code":
+        return "This code is wrong, or was used already. Wait for the next one."
     if isinstance(error, Problem) and error.status in (400, 401, 403, 422):
         return "That e-mail address and password do not belong together. Check both and try again."
     heading, text = explanation(error)

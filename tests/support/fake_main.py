@@ -38,6 +38,8 @@ class Account:
     role: str = "admin"
     must_change: bool = False
     tokens: set[str] = field(default_factory=set)
+    refreshed: set[str] = field(default_factory=set)  # refresh tokens that are used up
+    code: str | None = None  # of a second factor
 
 
 class FakeMain:
@@ -66,11 +68,13 @@ class FakeMain:
             Account("ada@example.org", "correct horse battery"),
             Account("una@example.org", "a plain user's words", role="user"),
             Account("lena@example.org", "sees but opens not", role="lister"),
+            Account("tom@example.org", "two factors for tom", code="123456"),
             Account("new@example.org", "one-time-1234", must_change=True),
         )}  # fmt: skip
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.opened: list[str] = []
         self.failing: int | None = None
+        self.token_seconds = 3600
         self.broken_health = False
         self.peers: list[str | None] = []  # identities shown, one a connection
         self.depth = 1234
@@ -112,11 +116,24 @@ class FakeMain:
             return
         if self.failing is not None:
             raise _error(self.failing, "broken-on-purpose", "a test wants this")
+        if path == "/api/v1/auth/forgotten":
+            response.status = 202
+            return
+        if path == "/api/v1/auth/reset":
+            self._reset(request.get_media())
+            response.status = 204
+            return
+        if path == "/api/v1/auth/refresh":
+            response.media = self._refresh(request.get_media()["refresh_token"])
+            return
         if path == "/api/v1/auth/login":
             response.media = self._log_in(request.get_media())
             return
         account = self._account(request)
-        if path == "/api/v1/auth/me":
+        if path == "/api/v1/auth/logout":
+            account.tokens.clear()
+            response.status = 204
+        elif path == "/api/v1/auth/me":
             response.media = {
                 "email": account.email, "role": account.role, "permissions": PERMISSIONS[account.role],
                 "must_change_password": account.must_change,
@@ -142,13 +159,30 @@ class FakeMain:
         token = f"secret-token-{self._tokens}-of-{account.email}"
         account.tokens.add(token)
         return {
-            "access_token": token, "token_type": "Bearer", "expires_in": 3600, "must_change_password": account.must_change
+            "access_token": token, "token_type": "Bearer", "expires_in": self.token_seconds,
+            "refresh_token": token.replace("secret", "refresh"), "must_change_password": account.must_change,
         }  # fmt: skip
+
+    def _refresh(self, given: str) -> dict[str, Any]:
+        access = given.replace("refresh", "secret")
+        account = next((account for account in self.accounts.values() if access in account.tokens), None)
+        if account is None or given in account.refreshed:
+            raise _error(401, "refresh-invalid", "this session has ended; log in again")
+        account.refreshed.add(given)
+        return self._token(account)
+
+    def _reset(self, given: dict[str, str]) -> None:
+        if given["token"] != "mailed-code":
+            raise _error(403, "reset-token-invalid", "this code is not good, or not any more; ask for a new one")
+        self.accounts["ada@example.org"].password = given["new_password"]
 
     def _log_in(self, given: dict[str, str]) -> dict[str, Any]:
         account = self.accounts.get(given["email"])
         if account is None or account.password != given["password"]:
             raise _error(401, "wrong-credentials", "e-mail address or password is wrong")
+        if account.code is not None and given.get("code") != account.code:
+            name = "wrong-code" if "code" in given else "second-factor-required"
+            raise _error(401, name, "send the same again with `code` from your authenticator")
         return self._token(account)
 
     def _account(self, request: falcon.Request) -> Account:

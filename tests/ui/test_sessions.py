@@ -115,3 +115,38 @@ def test_a_one_time_password_marks_the_session(sessions: Sessions) -> None:
 
 def test_neither_token_nor_listeners_show(sessions: Sessions) -> None:
     assert "secret" not in repr(sessions.find(sessions.open(TOKEN, ADA)))
+
+
+def test_tokens_that_end_soon_are_handed_out_for_refreshing_once(sessions: Sessions, clock: Clock) -> None:
+    session = sessions.find(sessions.open(Token(access_token="a", refresh_token="r", expires_in=90), ADA))
+    assert session is not None
+    assert sessions.take_due() == []
+    clock.now += 59
+    assert sessions.take_due() == []
+    sessions.used(session)
+    clock.now += 1
+    assert sessions.take_due() == [(session, "r")]
+    assert sessions.take_due() == []
+    sessions.try_again(session, "r", 5)
+    assert sessions.take_due() == []
+    clock.now += 5
+    assert sessions.take_due() == [(session, "r")]
+    sessions.renewed(session, Token(access_token="b", refresh_token="s", expires_in=90))
+    clock.now += 50
+    sessions.used(session)
+    assert sessions.is_open(session)
+    assert session.token == "b"
+    clock.now += 30
+    assert sessions.take_due() == [(session, "s")]
+    assert "refresh='" not in repr(session)
+
+
+def test_nothing_comes_back_to_a_session_that_has_ended(sessions: Sessions, clock: Clock) -> None:
+    session = sessions.find(sessions.open(Token(access_token="a", refresh_token="r", expires_in=90), ADA))
+    assert session is not None
+    clock.now += 60
+    assert sessions.take_due() == [], "nobody has used it for a minute"
+    sessions.end(session, End.LOGOUT)
+    sessions.renewed(session, Token(access_token="b"))
+    sessions.try_again(session, "r", 0)
+    assert (session.token, session.refresh) == ("", None)

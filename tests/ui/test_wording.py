@@ -54,7 +54,7 @@ def test_bodies_as_text() -> None:
 
 
 def test_the_way_back_is_bounded() -> None:
-    session = Session(None, "t", False, 0, 0)  # type: ignore[arg-type]
+    session = Session(None, "t", None, False, 0, 0, 0)  # type: ignore[arg-type]
     for number in range(REMEMBERED + 10):
         remember(session, address("", str(number + 1)), address("", str(number)))
     assert len(session.previous) == REMEMBERED

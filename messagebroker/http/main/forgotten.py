@@ -48,8 +48,8 @@ class Forgotten:
     operations: ClassVar = (
         Operation(
             "POST", FORGOTTEN_PATH, "Ask for a new password by e-mail", ForgottenRequest,
-            {202: None, 401: None, 403: None, 429: None, 503: None}, security=PUBLIC, tag="people", response_headers=WAIT,
-            description="Always the same 202, whether the address is anybody's or not.",
+            {202: None, 401: None, 403: None, 409: None, 429: None, 503: None}, security=PUBLIC, tag="people",
+            response_headers=WAIT, description="Always the same 202, whether the address is anybody's or not.",
         ),
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ class Forgotten:
         given = read_json(request, self._decoder)
         if not mail.is_configured(self._settings):
             detail = "this system sends no e-mail; somebody who manages users can give you a one-time password"
-            raise Problem(503, "mail-not-configured", detail)
+            raise Problem(409, "mail-not-configured", detail)
         wait = self._lockout.begin(given.email, str(caller.address))
         if wait > 0:
             raise too_many(wait)

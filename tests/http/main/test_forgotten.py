@@ -131,7 +131,7 @@ def test_guessing_codes_and_filling_a_mailbox_are_slowed_down(cast: Cast, calls:
 
 def test_without_a_mail_server_people_are_told_what_to_do(cast: Cast) -> None:
     for email in ("user@example.org", "nobody@example.org"):
-        document = assert_problem(cast.post(FORGOTTEN, json={"email": email}), 503, "mail-not-configured")
+        document = assert_problem(cast.post(FORGOTTEN, json={"email": email}), 409, "mail-not-configured")
         assert "one-time password" in document["detail"]
 
 
