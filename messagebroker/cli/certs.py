@@ -28,7 +28,7 @@ Days = Annotated[int, typer.Option(help="How long it is valid.", min=1)]
 Out = Annotated[Path | None, typer.Option(help="A folder for the files instead of CERTS_DIR.", file_okay=False)]
 Csr = Annotated[
     Path | None,
-    typer.Option("--csr", help="A signing request (PEM): the key stays where it was made.", dir_okay=False, exists=True),
+    typer.Option("--csr", help="A signing request (PEM): the key stays where it was made.", dir_okay=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 

@@ -85,7 +85,8 @@ class Renewal:
             finish(certificate, key)
         except OSError as error:
             raise SetupError(f"the renewed certificate cannot be stored: {error}") from error
-        self.identity.reload()
+        with suppress(SetupError):  # another process is replacing the pair at this instant: the next look takes that one up
+            self.identity.reload()
 
     def _check(self, pem: bytes) -> None:
         """A broken proxy must not lock its client out."""

@@ -28,8 +28,9 @@ class Identity:
 
     def reload(self) -> None:
         """Makes `context` anew: one that was changed in place could still show an old certificate of another kind of key."""
-        self._stamp = self._stamps()
+        stamp = self._stamps()
         self.context = self._build()
+        self._stamp = stamp
 
     def refresh(self) -> None:
         """Uses renewed certificate files for connections from now on; looks at most once a second."""

@@ -23,7 +23,7 @@ from messagebroker.ops.private_files import read_secret, write_public, write_sec
 from messagebroker.settings import Settings
 
 _SIGNER_RENEWAL = timedelta(days=30)
-_SERIAL = re.compile(r"[0-9a-f]{1,40}")
+is_serial = re.compile(r"[0-9a-f]{1,40}").fullmatch
 
 Status = Literal["valid", "revoked", "expired"]
 
@@ -135,12 +135,12 @@ class CaFolder:
     def find(self, serial: str) -> Issued | None:
         """One of them; None when this folder knows nothing of it."""
         path = self.path / "issued" / f"{serial}.crt"
-        return self._read(path) if _SERIAL.fullmatch(serial) and path.exists() else None
+        return self._read(path) if is_serial(serial) and path.exists() else None
 
     def revoked(self) -> frozenset[str]:
         """Serials of everything that was revoked here."""
         serials = (path.stem for path in (self.path / "issued").glob("*.revoked"))
-        return frozenset(serial for serial in serials if _SERIAL.fullmatch(serial))
+        return frozenset(serial for serial in serials if is_serial(serial))
 
     def revocation(self, serial: str) -> Revocation | None:
         """When and why a certificate was revoked, None when it was not."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from messagebroker.db.models import Certificate
 from messagebroker.errors import NotFound
 from messagebroker.ops import clock, cursors, registry
-from messagebroker.ops.ca_folder import CaFolder, Issued, Status
+from messagebroker.ops.ca_folder import CaFolder, Issued, Status, is_serial
 from messagebroker.ops.clients import Unindexed
 from messagebroker.settings import Settings
 
@@ -76,6 +76,8 @@ def find(settings: Settings, serial: str) -> Issued:
     Raises:
         NotFound: nobody knows that serial.
     """
+    if not is_serial(serial):
+        raise NotFound("a serial is up to 40 hexadecimal digits, in small letters")
     known = CaFolder(settings).find(serial)
     if known is None or known.revoked_at is None:
         with registry.session(settings):

@@ -106,7 +106,8 @@ def ending_soon() -> list[Certificate]:
     now = clock.now()
     limit = now + timedelta(days=max(STEPS))
     trusted = Certificate.revoked_at.is_null() & (Certificate.name != POLICY_SIGNER)  # that one renews itself
-    rows = Certificate.select().where(trusted & (Certificate.not_after > now) & (Certificate.not_after <= limit))
+    columns = (Certificate.serial, Certificate.kind, Certificate.name, Certificate.not_after)
+    rows = Certificate.select(*columns).where(trusted & (Certificate.not_after > now) & (Certificate.not_after <= limit))
     newest = {(row.kind, row.name): row for row in rows.order_by(Certificate.not_after)}
     names = sorted({row.name for row in newest.values()})
     found: list[Certificate] = []

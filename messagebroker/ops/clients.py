@@ -17,6 +17,7 @@ from messagebroker.ops import audit, clock, policy, registry
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.client_access import ranges_of, sees
 from messagebroker.ops.client_fields import FIELDS, checked, topics_of
+from messagebroker.ops.names import is_name
 from messagebroker.ops.signing import check_holder
 from messagebroker.settings import Settings
 
@@ -102,9 +103,9 @@ def find(settings: Settings, name: str, *, only_of: User | None = None) -> Clien
 
 def row_of(name: str, *, only_of: User | None = None) -> Client:
     """The row; the same errors as `find`, whatever the reason."""
-    row = Client.get_or_none(Client.name == name)
+    row = Client.get_or_none(Client.name == name) if is_name(name) else None  # other letters are an error on MySQL
     if row is None or row.name != name or (only_of is not None and not sees(only_of, row)):
-        raise NotFound(f"there is no client {name[:63]!r}")
+        raise _absent(name)
     return row
 
 
@@ -177,6 +178,10 @@ def _switched(settings: Settings, name: str, actor: Actor, check: Check | None, 
     return _published(settings, entry)
 
 
+def _absent(name: str) -> NotFound:
+    return NotFound(f"there is no client {name[:63]!r}")
+
+
 @contextmanager
 def _change(settings: Settings) -> Iterator[None]:
     """A change and its audit row: both or neither."""
@@ -186,6 +191,8 @@ def _change(settings: Settings) -> Iterator[None]:
 
 def _locked(name: str, check: Check | None) -> ClientEntry:
     """The client with its row locked until the transaction ends; an update that changes nothing locks on SQLite too."""
+    if not is_name(name):
+        raise _absent(name)
     Client.update(name=Client.name).where(Client.name == name).execute()
     entry = _whole(row_of(name))
     if check is not None:

@@ -48,7 +48,8 @@ def has_newer(settings: Settings, name: str, folder: Path) -> bool:
     if issued is None or issued.pem.encode() != pki.certificate_pem(theirs):
         return False
     is_good = (issued.kind, issued.name, issued.status) == ("component", name, "valid")
-    return is_good and issued.not_after > ours.not_valid_after_utc
+    has_names = set(pki.domains_of(ours)) <= set(issued.domains)  # `setup --domain` may have added some since
+    return is_good and has_names and issued.not_after > ours.not_valid_after_utc
 
 
 def _names_of(settings: Settings, name: str) -> list[str]:

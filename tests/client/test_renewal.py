@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,30 @@ def test_a_folder_that_cannot_be_written_keeps_the_old_pair(
             broker.renew_certificate()
         broker.whoami()
     assert contents(files) == old
+
+
+def test_many_at_once_leave_one_pair_that_belongs_together(authority: Authority, files: dict[str, Path]) -> None:
+    """Threads and processes that share the files, such as a cron job beside a service."""
+    with Scripted(authority.folder, Signer(authority)) as proxy:
+        brokers = [MessageBroker(proxy.url, **files) for _ in range(8)]
+        troubles: list[Exception] = []
+
+        def renew(broker: MessageBroker) -> None:
+            for _ in range(3):
+                try:
+                    broker.renew_certificate()
+                except SetupError as error:
+                    troubles.append(error)
+
+        threads = [threading.Thread(target=renew, args=(broker,)) for broker in brokers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        for broker in brokers:
+            broker.close()
+    assert troubles == []
+    for waiting in authority.folder.glob(".mine.crt.next-*"):
+        os.utime(waiting, (1, 1))
+    finish(files["cert"], files["key"])
+    pki.Pair.parse(*contents(files))

@@ -32,7 +32,8 @@ def test_setup_keeps_the_certificate_that_a_role_renewed_itself(root: tuple[Path
     folder, settings = root
     theirs = PairFiles(folder / "proxy" / "certs", "proxy")
     key = pki.new_key()
-    issued = signing.sign_request(settings, "proxy", csr.request_for(key, "proxy"), 90, "component")
+    names = ("localhost", "127.0.0.1", "::1")
+    issued = signing.sign_request(settings, "proxy", csr.request_for(key, "proxy"), 90, "component", domains=names)
     theirs.replace(issued.pem.encode(), pki.key_pem(key))
     assert homes.hand_out(settings, folder) == []
     assert theirs.read().certificate_pem == issued.pem.encode()

@@ -48,7 +48,7 @@ class Renewal:
             PATH,
             "Renew your certificate",
             request=RenewalOrder,
-            responses={201: RenewedCertificate, 422: None},
+            responses={201: RenewedCertificate, 422: None, 429: None},
             tag="certificates",
             description="Make a new key, send a signing request for it, and use both from then on. Valid for as long as the"
             " present one was made for. Repeating the same request within an hour gives the same certificate.",

@@ -284,6 +284,16 @@ def test_a_revocation_is_published_before_the_answer(acme: Cast) -> None:
     assert acme.get(f"{PATH}/{other['serial']}", "operator").json["status"] == "valid"
 
 
+@pytest.mark.parametrize("odd", ["%C2%84", "%F0%9F%92%A9", "a%00", "A", "x" * 400, "%27%20OR%201=1"])
+def test_odd_names_and_serials_are_not_found(acme: Cast, odd: str) -> None:
+    for path in (f"{PATH}/{odd}", f"/api/v1/clients/{odd}"):
+        assert acme.get(path, "admin").status_code == 404
+        assert acme.post(f"{path}/revoke", "admin", json={"reason": ""}).status_code == 404
+    assert acme.post(f"{PATH}/{odd}/renew", "admin", json={"csr": csr()}).status_code == 404
+    assert acme.post(f"/api/v1/clients/{odd}/disable", "admin").status_code == 404
+    assert acme.call("PATCH", f"/api/v1/clients/{odd}", token=acme.token("admin"), json={}).status_code == 404
+
+
 def test_without_redis_a_revocation_is_kept_and_the_answer_says_what_was_done(acme: Cast) -> None:
     serial = issued(acme)["serial"]
     resource, *_ = acme.http.app._router.find(f"{PATH}/{serial}/revoke")
