@@ -106,7 +106,7 @@ def _people() -> None:
     for name, role in (("operator", "operator"), ("member", "user"), ("everywhere", "user")):
         users.create(f"{name}@example.org", role, password=PASSWORD, actor=actor)
     most = filters.MOST_RANGES
-    for name, clients, topics in (("member", 10, 5), ("everywhere", most - 7 * 40, 40)):
+    for name, clients, topics in (("member", 10, 5), ("everywhere", most - 7 * 12, 12)):
         person = User.get(User.email == f"{name}@example.org")
         group = Group.create(name=name, created_at=clock.now())
         GroupMember.insert(group=group, user=person, added_at=clock.now()).execute()

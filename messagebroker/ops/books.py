@@ -46,8 +46,8 @@ def counts(client: str, since: datetime, until: datetime) -> list[Hour]:
     windows = [(ids.floor(max(hour, since)), ids.floor(min(hour + _HOUR, until))) for hour in hours]
     with connected():
         stored = _count(f"messages{ranges.hint(ranges.of_client(client).index)} WHERE client_id = ?", "id", client, windows)
-        copies = _count(_COPIES, "copy.id", client, windows)
-        set_aside = _count("ingest_failures WHERE client_id = ?", "id", client, windows)
+        copies = _count_rare(_COPIES, "copy.id", client, windows)
+        set_aside = _count_rare("ingest_failures WHERE client_id = ?", "id", client, windows)
     found = zip(hours, stored, copies, set_aside, strict=True)
     return [Hour(hour=hour, stored=s, copies=c, set_aside=f) for hour, s, c, f in found if s or c or f]
 
@@ -65,12 +65,15 @@ def _hours(since: datetime, until: datetime) -> list[datetime]:
 
 
 def _count(source: str, column: str, client: str, windows: Windows) -> list[int]:
-    """A number for each window, from the index alone. Most clients have nothing in the smaller tables: one look tells."""
-    [whole] = _counted(source, column, client, [(windows[0][0], windows[-1][1])]) if len(windows) > 1 else [1]
-    if not whole:
-        return [0] * len(windows)
+    """A number for each window, from the index alone."""
     parts = [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]
     return [number for part in parts for number in _counted(source, column, client, part)]
+
+
+def _count_rare(source: str, column: str, client: str, windows: Windows) -> list[int]:
+    """The same where most clients have nothing, which one look tells."""
+    [whole] = _counted(source, column, client, [(windows[0][0], windows[-1][1])])
+    return _count(source, column, client, windows) if whole else [0] * len(windows)
 
 
 def _counted(source: str, column: str, client: str, windows: Windows) -> list[int]:

@@ -18,8 +18,8 @@ OFFERED = (("client",), ("client", "status"), ("topic",), ("topic", "status"), (
 OFFERED_IN_SCOPE = OFFERED[:5]
 """To people who see a part of the messages: no index has a sender's messages of some clients side by side."""
 
-MOST_RANGES = 350
-"""Of a person's clients and topics that one page is merged from."""
+MOST_RANGES = 150
+"""Of a person's clients and topics that one page is merged from: each costs a search in an index."""
 
 
 class Unindexed(Refused):

@@ -12,7 +12,7 @@ from support.servers import SqlServer
 from messagebroker.db import inspection, schema
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Message
-from messagebroker.ops import clock, cursors, filters, ids, messages, ranges
+from messagebroker.ops import books, clock, cursors, filters, ids, messages, ranges
 from messagebroker.ops.filters import Filters
 from messagebroker.ops.scope import Scope
 from messagebroker.settings import Settings, load
@@ -138,6 +138,13 @@ def test_scheduled_ones_are_read_in_the_order_of_their_time(deep_table: list[byt
     asked = Filters(status="scheduled", cursor=cursors.of_due(due, deep_table[ROWS // 2]), newest_first=newest_first)
     assert_read_by(*messages._by_due(asked).limit(51).sql(), "messages_status_due_at")
     assert touched_by(lambda: messages.page(asked)) < 300
+
+
+def test_a_clients_hours_are_counted_in_its_index(deep_table: list[bytes]) -> None:
+    now = clock.now()
+    found = books.counts("client-3", now - timedelta(days=2), now)
+    assert sum(hour.stored for hour in found) == ROWS // 5
+    assert touched_by(lambda: books.counts("client-3", now - timedelta(days=2), now)) < ROWS // 5 + 300
 
 
 def test_the_counter_of_the_test_above_sees_a_scan(deep_table: list[bytes]) -> None:

@@ -25,7 +25,7 @@ from messagebroker.settings import Settings
 Status = Literal["scheduled", "pending", "processing", "delivered", "failed", "expired", "cancelled"]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 ClientName = Annotated[str, msgspec.Meta(pattern=NAME)]
-_ESSENTIAL = frozenset({"client", "status"})
+_FOR_PROXIES = frozenset({"client", "status"})
 """Filters that a proxy may pass on."""
 
 
@@ -74,7 +74,7 @@ class Messages:
         filters = self._filters(query)
         if caller.component is not None:
             require_client(query.client)
-            if filters.named - _ESSENTIAL:
+            if filters.named - _FOR_PROXIES:
                 raise Problem(400, "filter-not-indexed", "a client's list takes `status`, `since` and `until`")
         items, following = paged(filters, None if caller.component is not None else scope_for(caller))
         answer(response, MessagePage(items=items, next=following))
