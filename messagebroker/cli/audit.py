@@ -1,4 +1,4 @@
-"""`messagebroker audit verify | list | export`. Works with main stopped."""
+"""`messagebroker audit verify | accept | list | export`. Works with main stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messagebroker.cli.actor import this_user
 from messagebroker.cli.progress import counting, size
 from messagebroker.db.connection import open_database
 from messagebroker.db.schema import require_current
-from messagebroker.errors import BrokerError
+from messagebroker.errors import BrokerError, Refused
 from messagebroker.ops import audit, audit_export, audit_verify, backup
 from messagebroker.ops.audit_verify import Report
 from messagebroker.settings import Settings, load
@@ -55,6 +55,27 @@ def verify(
         _tell(report)
     if not report.good:
         raise typer.Exit(1)
+
+
+@app.command()
+def accept(
+    reason: Annotated[str, typer.Option("--reason", help="What happened, and who looked into it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Have the log go on from where it ends now, after its end was found missing and you know why.
+
+    For a database that was brought back by other means than `messagebroker backup restore`. It is written into the head file
+    and the log. Rows that were changed, removed or inserted stay findings.
+
+    Example: messagebroker audit accept --reason "the provider restored its snapshot of Sunday, ticket 4711"
+    """
+    settings = _opened()
+    if not yes and not typer.confirm("Nobody can prove from then on what was in the rows that are gone. Accept?"):
+        raise Refused("nothing was changed")
+    moved = audit_verify.accept(settings, this_user(), reason)
+    typer.echo(
+        "accepted" + (f"; the head file, which was changed or of another installation, is kept as {moved}" if moved else "")
+    )
 
 
 @app.command("list")

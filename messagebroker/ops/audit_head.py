@@ -39,7 +39,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int
     mac: str
     at: datetime
-    restored: str | None = None  # the backup that brought the chain back to this head
+    anew: str | None = None  # why the chain goes on from this head, whatever was before: "backup X was restored"
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class Kept:
 
     head: Head
     at: datetime
-    restored: str | None
+    anew: str | None
     line: int
 
 
@@ -78,18 +78,18 @@ class HeadFile:
         self.path = settings.path(settings.audit_head_path) if path is None else path
         self._key = chain_key(settings)
 
-    def append(self, head: Head, *, after: Head | None = None, restored: str | None = None) -> bool:
+    def append(self, head: Head, *, after: Head | None = None, anew: str | None = None) -> bool:
         """Adds a line, on the disk when this returns.
 
         Args:
             head: of the chain.
             after: what the last line must say; False is returned when another process was faster.
-            restored: the backup that brought the chain back to this head.
+            anew: why the chain goes on from there, whatever was before.
 
         Raises:
             ConfigurationError: the file cannot be written.
         """
-        body = msgspec.json.encode(_Body(head.seq, head.mac, clock.now(), restored))
+        body = msgspec.json.encode(_Body(head.seq, head.mac, clock.now(), anew))
         try:
             with exclusive(self.path):
                 self._make_room()
@@ -143,7 +143,7 @@ class HeadFile:
                     yield Bad(number, "was changed, or lines before it were taken out")
                 else:
                     body = msgspec.json.decode(line.body, type=_Body)
-                    yield Kept(head=Head(body.seq, body.mac), at=body.at, restored=body.restored, line=number)
+                    yield Kept(head=Head(body.seq, body.mac), at=body.at, anew=body.anew, line=number)
                 before = line.link
 
     def _link(self, before: str, body: bytes) -> str:
@@ -162,8 +162,8 @@ class HeadFile:
             return b""
 
 
-def restored(settings: Settings, head: Head, backup: str, aside: Path) -> Path | None:
-    """Writes down that a backup brought the chain back to this head.
+def begin_anew(settings: Settings, head: Head, why: str, aside: Path) -> Path | None:
+    """Writes down that the chain goes on from this head, whatever was before, and why.
 
     A file that was written under another main's secret, or changed, would only mislead: it goes into the folder `aside`, and
     its new path is returned.
@@ -174,7 +174,7 @@ def restored(settings: Settings, head: Head, backup: str, aside: Path) -> Path |
         aside.mkdir(parents=True, exist_ok=True, mode=0o700)
         moved = aside / file.path.name
         shutil.move(file.path, moved)
-    file.append(head, restored=backup)
+    file.append(head, anew=why)
     return moved
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from messagebroker.errors import NotFound
-from messagebroker.ops import audit_rows, backup
+from messagebroker.ops import audit, audit_chain, audit_head, audit_rows, backup, clock
 from messagebroker.ops.archive import Archive, Manifest
+from messagebroker.ops.audit import Actor
 from messagebroker.ops.audit_head import Bad, Head, HeadFile, Kept
 from messagebroker.ops.audit_walk import Finding, Kind, Walk
 from messagebroker.settings import Settings
@@ -128,7 +129,25 @@ def _proven(walk: Walk, best: _Claim | None) -> Proven | None:
     )
 
 
+def accept(settings: Settings, actor: Actor, reason: str) -> Path | None:
+    """Has the log go on from where it ends now, after people have looked into what `verify` said of its end.
+
+    For a database that was brought back by other means than a restore. Rows that were changed or removed stay findings.
+    A head file that is not authentic is moved aside; its new path is returned.
+    """
+    why = f"the log was accepted as it is by {actor.name} ({reason})"
+    aside = HeadFile(settings).path.parent / f"audit_head_{clock.now():%Y%m%d_%H%M%S}"
+    moved = audit_head.begin_anew(settings, audit_chain.head_now(), why, aside)
+    audit.record_by(actor, "audit.accept", "audit", "log", {"reason": reason})
+    return moved
+
+
 def _notes(walk: Walk, best: _Claim | None) -> Iterator[str]:
+    if walk.rows and walk.rows == sum(1 for found in walk.findings if found.kind == "changed"):
+        yield (
+            "no link fits main's secret: another secret sealed this log, perhaps on another machine (a restore with the"
+            " recovery key brings it along)"
+        )
     if best is None and walk.head.seq:
         yield "no head outside the database is known, so rows at the end could have been cut off: nothing would tell"
     if walk.unsealed:
@@ -138,7 +157,7 @@ def _notes(walk: Walk, best: _Claim | None) -> Iterator[str]:
 
 
 class _Outside:
-    """What was kept outside the database: heads that must be in it, those that restores made void left out."""
+    """What was kept outside the database: heads that must be in it, without those that restores made void."""
 
     def __init__(self, settings: Settings, head_file: Path | None, from_backup: Path | None) -> None:
         self.findings: list[Finding] = []
@@ -165,25 +184,25 @@ class _Outside:
             else:
                 self.findings.append(Finding(kind="head-file", what=f"line {bad.line} of {file.path} {bad.what}"))
         kept = [line for line in lines if isinstance(line, Kept)]
-        known = {(one.at, one.restored) for one in self._restores}
-        new = [one for one in kept if one.restored is not None and (one.at, one.restored) not in known]
+        known = {(one.at, one.anew) for one in self._restores}
+        new = [one for one in kept if one.anew is not None and (one.at, one.anew) not in known]
         self._restores += new
-        self.notes += [
-            f"on {one.at:%Y-%m-%d %H:%M:%S} UTC the backup {one.restored} was restored, up to link {one.head.seq}"
-            for one in new
-        ]
+        self.notes += [f"on {one.at:%Y-%m-%d %H:%M:%S} UTC {one.anew}: the log goes on from link {one.head.seq}" for one in new]
         return kept
 
     def _standing(self, kept: list[Kept], source: str) -> list[_Claim]:
-        """The file's heads in order. A restore vouches for what it brought back, and makes void what was before it."""
+        """The file's heads in order. Where the log was begun anew, that head stands for it, and those before it are void."""
         standing: list[Kept] = []
+        went_back: list[Finding] = []
         for one in kept:
-            if one.restored is not None:
+            if one.anew is not None:
                 self._void |= {earlier.head for earlier in standing}
                 standing.clear()
+                self.notes += [f"before that {found.what}" for found in went_back]
+                went_back.clear()
             elif standing and one.head.seq < standing[-1].head.seq:
                 last = standing[-1]
-                self.findings.append(
+                went_back.append(
                     Finding(
                         kind="went-back",
                         what=f"the chain went back from link {last.head.seq} to {one.head.seq} without a restore"
@@ -196,10 +215,11 @@ class _Outside:
                 while standing and standing[-1].head.seq > one.head.seq:
                     standing.pop()
             standing.append(one)
+        self.findings += went_back
         return [_Claim(one.head, one.at, f"{source} of {one.at:%Y-%m-%d %H:%M:%S} UTC") for one in standing]
 
     def _is_void(self, claim: _Claim) -> bool:
-        """Whether a restore came after it: that brought back another state, whose head it wrote down."""
+        """Whether the log was begun anew after it, as by a restore, from a head that was written down."""
         return claim.head in self._void or any(one.at >= claim.at for one in self._restores)
 
     def _add_backups(self, settings: Settings, named: Path | None) -> None:

@@ -44,7 +44,7 @@ def _missing_master_keys(settings: Settings) -> Iterator[str]:
 def _head_written_down(settings: Settings, backup: str, aside: Path) -> Iterator[str]:
     """The audit log goes on from an older head, and `audit verify` must know why."""
     try:
-        moved = audit_head.restored(settings, audit_chain.head_now(), backup, aside)
+        moved = audit_head.begin_anew(settings, audit_chain.head_now(), f"the backup {backup} was restored", aside)
     except BrokerError as error:
         yield f"the head of the audit log was not written down, so that `audit verify` will complain: {error}"
         return

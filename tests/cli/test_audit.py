@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from messagebroker.cli import build
 from messagebroker.db import schema
 from messagebroker.db.connection import database, open_database
-from messagebroker.errors import NotFound
+from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import audit, keyring
 from messagebroker.settings import load
 
@@ -68,6 +68,19 @@ def test_verify_takes_a_head_from_elsewhere(log: Log, tmp_path: Path) -> None:
         call("audit", "verify", "--head", "none.jsonl")
     with pytest.raises(NotFound, match="no backup"):
         call("audit", "verify", "--backup", "backup_20300101_000000.zip")
+
+
+def test_accepting_an_end_that_is_gone(log: Log) -> None:
+    log.sealed(2)
+    AuditSeal.delete().execute()
+    AuditEntry.delete().execute()
+    assert call("audit", "verify").exit_code == 1
+    with pytest.raises(Refused, match="nothing was changed"):
+        call("audit", "accept", "--reason", "x", input="n\n")
+    assert call("audit", "accept", "--reason", "the disk was lost", "--yes").stdout == "accepted\n"
+    log.chain.seal()
+    assert call("audit", "verify").exit_code == 0
+    assert AuditEntry.get().action == "audit.accept"
 
 
 def test_list_filters_and_does_what_no_stranger_says(log: Log) -> None:

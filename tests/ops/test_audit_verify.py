@@ -270,7 +270,7 @@ def test_a_restored_older_backup_and_new_rows_after_it(log: Log) -> None:
     log.sealed(2)
     report = log.verify()
     assert report.good, report.findings
-    assert any(f"the backup {path.name} was restored, up to link 3" in note for note in report.notes)
+    assert any(f"the backup {path.name} was restored: the log goes on from link 3" in note for note in report.notes)
     assert report.unproven == 0
     restore(log.settings, later, log.recovery_key)  # type: ignore[attr-defined]  # and forward again
     log.sealed(1)
@@ -289,6 +289,31 @@ def test_an_older_state_brought_back_by_other_means_is_found(log: Log) -> None:
     [found] = log.verify().findings
     assert found.kind == "head-differs"
     assert found.seq == 5
+
+
+def test_an_older_state_that_people_have_accepted_is_no_finding_any_more(log: Log) -> None:
+    ids = log.sealed(3)
+    log.sealed(3)
+    cut_off(log, 3, ids[-1])
+    log.sealed(1)
+    assert log.findings() == [("went-back", None)]
+    audit_verify.accept(log.settings, audit.Actor(name="cli:ada"), "snapshot of Sunday")
+    log.sealed(1)
+    report = log.verify()
+    assert report.good, report.findings
+    assert any("accepted as it is by cli:ada (snapshot of Sunday)" in note for note in report.notes)
+    assert any("before that the chain went back from link 6 to 4" in note for note in report.notes)
+    AuditEntry.update(actor="x").where(AuditEntry.id == ids[0]).execute()
+    assert log.findings() == [("changed", ids[0])]
+
+
+def test_a_log_that_was_sealed_under_another_secret_says_so(log: Log) -> None:
+    log.sealed(3)
+    path = log.settings.path(log.settings.main_secret_path)
+    path.write_bytes(b"another secret\n")
+    report = log.verify()
+    assert not report.good
+    assert any("another secret sealed this log" in note for note in report.notes)
 
 
 def test_a_restore_on_another_machine_takes_the_chain_along(log: Log, tmp_path: Path) -> None:
