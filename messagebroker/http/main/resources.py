@@ -1,0 +1,125 @@
+"""The resources of main's application, a list for each area; what each does is in the file of its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis as redis_py
+
+from messagebroker.actors import ops as jobs
+from messagebroker.http.main.announcements import Announcements, OneAnnouncement
+from messagebroker.http.main.audit_log import AuditExport, AuditLog
+from messagebroker.http.main.authority import CaCertificate, RevocationList
+from messagebroker.http.main.cancelling import CancelMessage
+from messagebroker.http.main.certificate import OneCertificate, RenewedCertificate, RevokedCertificate, RevokedClient
+from messagebroker.http.main.certificate_renewals import ClientRenewals, ComponentRenewals
+from messagebroker.http.main.certificates import Bundles, Certificates
+from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
+from messagebroker.http.main.clients import Clients
+from messagebroker.http.main.counts import Counts
+from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
+from messagebroker.http.main.forgotten import Forgotten, Reset
+from messagebroker.http.main.group_members import GroupMember, GroupMembers
+from messagebroker.http.main.groups import Groups, OneGroup
+from messagebroker.http.main.login import Login
+from messagebroker.http.main.me import Me
+from messagebroker.http.main.message import MessageBody, OneMessage
+from messagebroker.http.main.messages import Messages
+from messagebroker.http.main.password import Password
+from messagebroker.http.main.queue_stats import QueueStats
+from messagebroker.http.main.second_factor import ConfirmSecondFactor, MySecondFactor, NewRecoveryCodes, RemoveSecondFactor
+from messagebroker.http.main.sessions import MySession, MySessions, UserSession, UserSessions
+from messagebroker.http.main.system import EffectiveSettings, SystemStatus
+from messagebroker.http.main.tokens import Logout, Refresh
+from messagebroker.http.main.users import OneUser, UserPassword, Users, UserSecondFactor
+from messagebroker.ops import sessions
+from messagebroker.ops.limits import Shared
+from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.opening import Opener
+from messagebroker.ops.second_factor import SecondFactor
+from messagebroker.ops.tokens import Tokens
+from messagebroker.settings import Settings
+
+
+def _nobody_is_known(account: str, address: str) -> bool:
+    return False
+
+
+def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
+    """Logging in and out, users, sessions, groups."""
+    second = SecondFactor(settings)
+    at_login = Lockout(shared, "login", sessions.came_from)
+    inside, by_mail, with_token = (Lockout(shared, purpose, _nobody_is_known) for purpose in ("inside", "forgotten", "reset"))
+    return [
+        Login(signer, at_login, second),
+        Refresh(signer),
+        Logout(),
+        Me(),
+        Password(signer, inside),
+        Forgotten(settings, by_mail, jobs.mail_password_reset.send),
+        Reset(with_token, at_login),
+        MySecondFactor(second, inside),
+        ConfirmSecondFactor(second, inside),
+        RemoveSecondFactor(second, inside),
+        NewRecoveryCodes(second, inside),
+        MySessions(),
+        MySession(),
+        Users(),
+        OneUser(),
+        UserPassword(),
+        UserSecondFactor(),
+        UserSessions(),
+        UserSession(),
+        Groups(),
+        OneGroup(),
+        GroupMembers(),
+        GroupMember(),
+    ]
+
+
+def of_senders(settings: Settings) -> list[Any]:
+    """Clients and their certificates."""
+    return [
+        Clients(settings),
+        OneClient(settings),
+        DisabledClient(settings),
+        EnabledClient(settings),
+        RevokedClient(settings),
+        Certificates(settings),
+        Bundles(settings),
+        OneCertificate(settings),
+        RenewedCertificate(settings),
+        RevokedCertificate(settings),
+        ClientRenewals(settings),
+        ComponentRenewals(settings),
+    ]
+
+
+def of_messages(settings: Settings) -> list[Any]:
+    """What is stored, and what could not be."""
+    opener = Opener(settings)
+    return [
+        Messages(settings),
+        OneMessage(opener),
+        MessageBody(opener),
+        Counts(),
+        CancelMessage(),
+        Failures(),
+        OneFailure(),
+        RetryFailure(),
+    ]
+
+
+def of_operations(settings: Settings, redis: redis_py.Redis) -> list[Any]:
+    """The system itself: its state, its settings, its log, its CA, what is announced."""
+    return [
+        Announcements(),
+        OneAnnouncement(),
+        EffectiveSettings(settings),
+        SystemStatus(settings, redis),
+        QueueStats(redis),
+        AuditLog(),
+        AuditExport(),
+        CaCertificate(settings),
+        RevocationList(settings),
+    ]
