@@ -1,0 +1,170 @@
+"""Every endpoint of main × everybody who may come: allowed or refused as this table says, and no endpoint is missing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.cast import PASSWORD, TEST, Cast, Shelf
+
+from messagebroker.db.models import Client
+from messagebroker.http.main.app import OPEN_PATHS
+from messagebroker.ops import clock, group_members, groups, users
+from messagebroker.ops.permissions import PERMISSIONS
+from messagebroker.ops.permissions import Permission as P
+
+API = "/api/v1"
+AUTH, USERS, GROUPS, CLIENTS, CERTIFICATES = (
+    f"{API}/{name}" for name in ("auth", "users", "groups", "clients", "certificates")
+)
+ANYBODY, SIGNED_IN, PROXY, ITSELF = "anybody", "signed in", "component:proxy", "any component, for itself"
+TABLE: dict[tuple[str, str], set[str]] = {
+    ("POST", f"{AUTH}/login"): {ANYBODY},
+    ("POST", f"{AUTH}/refresh"): {ANYBODY},
+    ("POST", f"{AUTH}/forgotten"): {ANYBODY},
+    ("POST", f"{AUTH}/reset"): {ANYBODY},
+    ("POST", f"{AUTH}/logout"): {SIGNED_IN},
+    ("GET", f"{AUTH}/me"): {SIGNED_IN},
+    ("POST", f"{AUTH}/password"): {SIGNED_IN},
+    ("GET", f"{AUTH}/sessions"): {SIGNED_IN},
+    ("DELETE", f"{AUTH}/sessions"): {SIGNED_IN},
+    ("DELETE", f"{AUTH}/sessions/{{session_id}}"): {SIGNED_IN},
+    ("GET", f"{AUTH}/second-factor"): {SIGNED_IN},
+    ("POST", f"{AUTH}/second-factor"): {SIGNED_IN},
+    ("POST", f"{AUTH}/second-factor/confirm"): {SIGNED_IN},
+    ("POST", f"{AUTH}/second-factor/remove"): {SIGNED_IN},
+    ("POST", f"{AUTH}/second-factor/recovery-codes"): {SIGNED_IN},
+    ("GET", USERS): {P.USERS_READ},
+    ("POST", USERS): {P.USERS_MANAGE},
+    ("GET", f"{USERS}/{{user_id}}"): {P.USERS_READ},
+    ("PATCH", f"{USERS}/{{user_id}}"): {P.USERS_MANAGE},
+    ("POST", f"{USERS}/{{user_id}}/reset-password"): {P.USERS_MANAGE},
+    ("DELETE", f"{USERS}/{{user_id}}/second-factor"): {P.USERS_MANAGE},
+    ("GET", f"{USERS}/{{user_id}}/sessions"): {P.SESSIONS_MANAGE},
+    ("DELETE", f"{USERS}/{{user_id}}/sessions"): {P.SESSIONS_MANAGE},
+    ("DELETE", f"{USERS}/{{user_id}}/sessions/{{session_id}}"): {P.SESSIONS_MANAGE},
+    ("GET", GROUPS): {P.MESSAGES_OWN},
+    ("POST", GROUPS): {P.GROUPS_MANAGE},
+    ("GET", f"{GROUPS}/{{group_id}}"): {P.MESSAGES_OWN},
+    ("PATCH", f"{GROUPS}/{{group_id}}"): {P.GROUPS_MANAGE},
+    ("DELETE", f"{GROUPS}/{{group_id}}"): {P.GROUPS_MANAGE},
+    ("GET", f"{GROUPS}/{{group_id}}/members"): {P.MESSAGES_OWN},
+    ("POST", f"{GROUPS}/{{group_id}}/members"): {P.MESSAGES_OWN},
+    ("DELETE", f"{GROUPS}/{{group_id}}/members/{{user_id}}"): {P.MESSAGES_OWN},
+    ("GET", f"{API}/messages"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
+    ("GET", f"{API}/messages/counts"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
+    ("GET", f"{API}/messages/{{message_id}}"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
+    ("GET", f"{API}/messages/{{message_id}}/body"): {P.MESSAGES_OPEN, P.MESSAGES_OWN},
+    ("POST", f"{API}/messages/{{message_id}}/cancel"): {P.MESSAGES_CANCEL},
+    ("GET", f"{API}/ingest-failures"): {P.FAILURES_READ},
+    ("GET", f"{API}/ingest-failures/{{message_id}}"): {P.FAILURES_READ},
+    ("POST", f"{API}/ingest-failures/{{message_id}}/retry"): {P.FAILURES_RETRY},
+    ("GET", CLIENTS): {P.CLIENTS_READ, P.CLIENTS_OWN},
+    ("POST", CLIENTS): {P.CLIENTS_MANAGE},
+    ("GET", f"{CLIENTS}/{{name}}"): {P.CLIENTS_READ, P.CLIENTS_OWN},
+    ("PATCH", f"{CLIENTS}/{{name}}"): {P.CLIENTS_MANAGE},
+    ("POST", f"{CLIENTS}/{{name}}/disable"): {P.CLIENTS_MANAGE},
+    ("POST", f"{CLIENTS}/{{name}}/enable"): {P.CLIENTS_MANAGE},
+    ("POST", f"{CLIENTS}/{{name}}/revoke"): {P.CERTIFICATES_MANAGE},
+    ("GET", CERTIFICATES): {P.CERTIFICATES_READ, P.CLIENTS_OWN},
+    ("POST", CERTIFICATES): {P.CERTIFICATES_MANAGE, P.CLIENTS_OWN},
+    ("POST", f"{CERTIFICATES}/bundle"): {P.CERTIFICATES_MANAGE, P.CLIENTS_OWN},
+    ("POST", f"{CERTIFICATES}/renew"): {PROXY},
+    ("GET", f"{CERTIFICATES}/{{serial}}"): {P.CERTIFICATES_READ, P.CLIENTS_OWN},
+    ("POST", f"{CERTIFICATES}/{{serial}}/renew"): {P.CERTIFICATES_MANAGE, P.CLIENTS_OWN},
+    ("POST", f"{CERTIFICATES}/{{serial}}/revoke"): {P.CERTIFICATES_MANAGE},
+    ("POST", f"{API}/components/certificate"): {ITSELF},
+    ("GET", f"{API}/announcements"): {SIGNED_IN},
+    ("POST", f"{API}/announcements"): {P.ANNOUNCEMENTS_MANAGE},
+    ("GET", f"{API}/announcements/{{number}}"): {P.ANNOUNCEMENTS_MANAGE},
+    ("PATCH", f"{API}/announcements/{{number}}"): {P.ANNOUNCEMENTS_MANAGE},
+    ("DELETE", f"{API}/announcements/{{number}}"): {P.ANNOUNCEMENTS_MANAGE},
+    ("GET", f"{API}/audit"): {P.AUDIT_READ},
+    ("GET", f"{API}/audit/export"): {P.AUDIT_READ},
+    ("GET", f"{API}/queue/stats"): {P.QUEUES_READ},
+    ("GET", f"{API}/settings"): {P.SETTINGS_READ},
+    ("GET", f"{API}/status"): {P.STATUS_READ},
+}
+"""Who may come in: with one of these permissions, or as said. Whose object it is comes after that, and is a 404."""
+
+
+def test_no_endpoint_is_missing(cast: Cast) -> None:
+    paths = cast.get("/openapi.json").json["paths"]
+    found = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    open_to_all = {one for one in found if one[1] in OPEN_PATHS or one[1] in ("/metrics", f"{API}/metrics")}
+    assert found - open_to_all == set(TABLE)
+
+
+def test_every_permission_opens_something() -> None:
+    used = {needed for entry in TABLE.values() for needed in entry}
+    assert set(P) - used == set()
+
+
+@pytest.mark.parametrize("who", ["nobody", "owner", "revoked", "proxy", "portal", "one-time", *Cast.roles])
+def test_everybody_at_every_endpoint(cast: Cast, who: str) -> None:
+    users.create("plain@example.org", "user", password=PASSWORD, actor=TEST)
+    group = groups.create("team", actor=TEST).id
+    group_members.add_member(group, "plain@example.org", actor=TEST)
+    if who == "one-time":
+        users.create("one-time@example.org", "admin", actor=TEST)
+    values = {
+        "user_id": cast.person("plain").id, "group_id": group, "session_id": UNKNOWN, "message_id": UNKNOWN, "name": "absent",
+        "serial": "ab12", "number": 1,
+    }  # fmt: skip
+    wrong = []
+    for (method, template), needed in TABLE.items():
+        path = re.sub(r"{(\w+)}", lambda found: str(values[found[1]]), template)
+        token = cast.token(who) if who in (*Cast.roles, "one-time") else None
+        peer = who if who in cast.peers else None
+        answer = cast.call(method, path, token=token, peer=peer, json={"unknown": 1} if method in ("POST", "PATCH") else None)
+        problem = answer.json["type"].rpartition(":")[2] if answer.status_code >= 400 else None
+        if not _as_the_table_says(who, needed, problem) or answer.status_code == 500:
+            wrong.append((method, template, answer.status_code, problem))
+    assert wrong == []
+
+
+UNKNOWN = "0190b8e0-7c1e-7cc3-98c4-dc0c0c07398f"
+
+
+def _as_the_table_says(who: str, needed: set[str], problem: str | None) -> bool:
+    """Refused for lack of rights, or let in: what is wrong then with the request is another matter."""
+    if who in ("owner", "revoked"):
+        return problem == {"owner": "clients-use-the-proxy", "revoked": "certificate-revoked"}[who]
+    if who in ("nobody", "portal"):
+        if ITSELF in needed and who == "nobody":
+            return problem == "forbidden"
+        return (problem == "token-required") == needed.isdisjoint({ANYBODY, ITSELF})
+    if who == "proxy":
+        return (problem == "forbidden") == needed.isdisjoint({ANYBODY, PROXY, ITSELF})
+    if who == "one-time":
+        return (problem == "password-change-required") == needed.isdisjoint({ANYBODY, SIGNED_IN, ITSELF})
+    allowed = bool(needed & {ANYBODY, SIGNED_IN}) or bool(needed & PERMISSIONS[who])
+    return (problem == "forbidden") != allowed
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [
+        ("owner", 200),
+        ("member", 200),
+        ("manager", 200),
+        ("outsider", 404),
+        ("user_manager", 404),
+        ("operator", 200),
+        ("admin", 200),
+    ],
+)
+def test_whose_it_is(cast: Cast, shelf: Shelf, who: str, status: int) -> None:
+    """The owner of a client, members and the manager of its group, and nobody else without a permission for everybody's."""
+    for name in ("owner", "member", "manager", "outsider"):
+        users.create(f"{name}@example.org", "user", password=PASSWORD, actor=TEST)
+    group = groups.create("team", actor=TEST).id
+    groups.set_manager(group, "manager@example.org", actor=TEST)
+    group_members.add_member(group, "member@example.org", actor=TEST)
+    Client.create(name="acme", owner="owner@example.org", group=group, created_at=clock.now())
+    message = shelf.put(client_id="acme")
+    for path in (f"{API}/messages/{message}", f"{API}/messages/{message}/body", f"{CLIENTS}/acme"):
+        assert cast.get(path, who).status_code == status, path
+    listed = cast.get(f"{API}/messages", who).json["items"]
+    assert [item["message_id"] for item in listed] == ([message] if status == 200 else [])
+    assert [item["name"] for item in cast.get(CLIENTS, who).json["items"]] == (["acme"] if status == 200 else [])
