@@ -274,8 +274,17 @@ def _broken_rules(settings: Settings, role: str | None) -> Iterator[tuple[str, s
     if settings.max_body_bytes > settings.max_request_bytes:
         yield "MAX_BODY_BYTES", "is above MAX_REQUEST_BYTES, so the largest body could never arrive"
     yield from _shared_ports(settings)
+    yield from _broken_mail(settings)
     if settings.environment == "production":
         yield from _broken_in_production(settings, role)
+
+
+def _broken_mail(settings: Settings) -> Iterator[tuple[str, str]]:
+    here = settings.smtp_host in (None, "localhost", "127.0.0.1", "::1")
+    if settings.smtp_password is not None and settings.smtp_security == "none" and not here:
+        yield "SMTP_SECURITY", "is none, so SMTP_PASSWORD would cross the network in plain text; set starttls or tls"
+    if settings.mail_from is not None and not re.fullmatch(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}", settings.mail_from):
+        yield "MAIL_FROM", "is no e-mail address such as broker@example.org (the address alone, in ASCII)"
 
 
 def _shared_ports(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -248,3 +248,16 @@ def test_the_documents_list_every_variable_with_its_default() -> None:
     rows = {f"| `{field.upper()}` | {shown(info.default)} | " for field, info in Settings.model_fields.items()}
     assert not {row for row in rows if row not in text}
     assert text.count("\n| `") == len(rows), "docs/settings.md lists a variable that does not exist, or one twice"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"SMTP_HOST": "mail.example.org", "SMTP_PASSWORD": "x", "SMTP_SECURITY": "none"}, "SMTP_SECURITY"),
+        ({"MAIL_FROM": "Broker <a@b.c>"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "a@b.c\r\nBcc: x@y.z"}, "MAIL_FROM"),
+    ],
+)
+def test_mail_that_would_give_itself_away_is_refused(given: dict[str, str], name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"  {name}: "):
+        load(given, data_dir=tmp_path, environment="test")

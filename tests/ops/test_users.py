@@ -10,6 +10,7 @@ from messagebroker.db.models import AuditEntry, User
 from messagebroker.errors import Conflict, NotFound, Refused
 from messagebroker.ops import passwords, users
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.metrics import PASSWORD_CHANGES
 from messagebroker.ops.passwords import WeakPassword
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -115,6 +116,43 @@ def test_two_admins_who_demote_each_other_at_once_leave_one(database: pw.Databas
         assert admins >= 1, "nobody is left who could make an admin"
         assert len(refused) == 1, refused
     assert is_mysql() or isinstance(database, pw.SqliteDatabase)
+
+
+def test_two_who_saw_the_same_user_do_not_both_change_them() -> None:
+    users.create("root@example.org", "admin", password=GOOD, actor=ME)
+    users.create("ada@example.org", "user", password=GOOD, actor=ME)
+    ada = users.find("ada@example.org").id
+    for before, after in (("user", "operator"), ("operator", "user_manager"), ("user_manager", "user")):
+        ready, refused = threading.Barrier(3), []
+
+        def change(before: str = before, after: str = after, ready: threading.Barrier = ready, refused: list = refused) -> None:  # type: ignore[type-arg]
+            def check(user: User) -> None:
+                if user.role != before:
+                    raise Conflict("changed meanwhile")
+
+            ready.wait()
+            try:
+                users.alter(ada, role=after, actor=ME, check=check)
+            except Conflict as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=change) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert (users.by_id(ada).role, len(refused)) == (after, 2)
+
+
+def test_new_passwords_are_counted() -> None:
+    def count(how: str) -> float:
+        return PASSWORD_CHANGES.labels(how)._value.get()  # type: ignore[no-any-return]
+
+    users.create("ada@example.org", "user", password=GOOD, actor=ME)
+    before = count("reset-password"), count("change-password")
+    users.reset_password("ada@example.org", password=GOOD, actor=ME)
+    users.change_password(users.find("ada@example.org"), GOOD, "quite another one 2", actor=ME)
+    assert (count("reset-password"), count("change-password")) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_reset_password_replaces_the_old_one() -> None:
