@@ -104,6 +104,20 @@ class CaFolder:
             raise ConfigurationError(f"there is no CA in {self.path}; make one with `messagebroker certs init-ca`")
         return self._pair("ca")
 
+    def put_beside(self, folder: Path) -> Path:
+        """ca.crt in a folder where certificates go.
+
+        Raises:
+            Refused: another CA's is there.
+        """
+        path = folder / "ca.crt"
+        ours = self.ca.certificate_pem
+        if not path.exists():
+            write_public(path, ours)
+        elif path.read_bytes() != ours:
+            raise Refused(f"{path} is the certificate of another CA; move it away or choose another folder")
+        return path
+
     def signer(self) -> pki.Pair:
         """The policy signer; a fresh one when it is missing, near its end, revoked or of another CA."""
         try:

@@ -36,7 +36,7 @@ def init_ca(settings: Settings) -> Path:
     folder = CaFolder(settings)
     folder.create()
     folder.signer()
-    return ca_beside(folder, settings.path(settings.certs_dir))
+    return folder.put_beside(settings.path(settings.certs_dir))
 
 
 def issue(
@@ -190,7 +190,7 @@ def _made(settings: Settings, order: _Order, files: PairFiles, *, overwrite: boo
     if order.csr_pem is not None:
         if files.key.exists():
             raise Refused(f"{files.key} is there, and the request is for a key made elsewhere; --out writes to another folder")
-        ca = ca_beside(folder, files.folder)
+        ca = folder.put_beside(files.folder)
         issued = sign_request(settings, order.name, order.csr_pem, order.days, order.kind, domains=order.domains)
         write_public(files.certificate, issued.pem.encode(), overwrite=overwrite)
     else:
@@ -200,7 +200,7 @@ def _made(settings: Settings, order: _Order, files: PairFiles, *, overwrite: boo
         key=files.key if order.csr_pem is None else None,
         ca=ca,
         issued=issued,
-        notes=announced(settings, issued) if announce else (),
+        notes=_announced(settings, issued) if announce else (),
     )
 
 
@@ -210,7 +210,7 @@ def _made_with_key(folder: CaFolder, order: _Order, files: PairFiles, *, overwri
     certificate = pki.make_certificate(
         folder.ca, order.kind, order.name, key.public_key(), domains=order.domains, days=order.days
     )
-    ca = ca_beside(folder, files.folder)
+    ca = folder.put_beside(files.folder)
     issued = folder.record(certificate)  # first, so that there is no certificate that cannot be revoked
     if overwrite:
         files.replace(issued.pem.encode(), pki.key_pem(key))
@@ -221,22 +221,7 @@ def _made_with_key(folder: CaFolder, order: _Order, files: PairFiles, *, overwri
     return issued, ca
 
 
-def ca_beside(folder: CaFolder, target: Path) -> Path:
-    """ca.crt in the folder where certificates go.
-
-    Raises:
-        Refused: another CA's is there.
-    """
-    path = target / "ca.crt"
-    ours = folder.ca.certificate_pem
-    if not path.exists():
-        write_public(path, ours)
-    elif path.read_bytes() != ours:
-        raise Refused(f"{path} is the certificate of another CA; move it away or choose another folder")
-    return path
-
-
-def announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
+def _announced(settings: Settings, issued: Issued) -> tuple[str, ...]:
     """Registers, and for clients publishes; what did not work, as sentences."""
     try:
         register_issued(settings)

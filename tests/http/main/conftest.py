@@ -37,7 +37,7 @@ def cast(settings: Settings) -> Iterator[Cast]:
 @pytest.fixture
 def online(database: pw.Database, tmp_path: Path, redis_url: str) -> Iterator[Cast]:
     """The cast on an installation with a CA and a Redis."""
-    settings = installed(tmp_path, redis_url)
+    settings = installed(tmp_path, redis_url, api_rate_per_user=10_000, api_rate_per_address=10_000)
     watcher, redis = FakeWatcher(), connect(settings)
     app = main_app.make(settings, watcher=watcher, redis=redis)
     yield Cast(app, Tokens.load(settings), watcher, settings)

@@ -395,6 +395,14 @@ def test_nobody_else_gets_a_components_certificate(online: Cast) -> None:
     assert audited("certificate.renew") == []
 
 
+def test_the_api_gives_nobody_a_components_certificate(online: Cast) -> None:
+    """An admin could else read every message unrecorded, as a proxy does."""
+    old = component(online, "proxy")
+    assert_problem(online.post(f"{PATH}/{old.serial}/renew", "admin", json={"csr": csr()}), 404, "not-found")
+    assert_problem(online.get(f"{PATH}/{old.serial}", "user"), 404, "not-found")
+    assert online.get(f"{PATH}/{old.serial}", "operator").json["kind"] == "component"
+
+
 def test_a_revoked_component_renews_nothing(online: Cast) -> None:
     old = component(online, "proxy")
     online.post(f"{PATH}/{old.serial}/revoke", "admin", json={})

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from support.cast import Cast
 
+from messagebroker.db.models import Certificate
 from messagebroker.errors import Unavailable
 from messagebroker.http.main import app as main_app
-from messagebroker.ops import heartbeats
+from messagebroker.ops import clock, heartbeats
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.redis_client import DEPTH, connect
 from messagebroker.settings import load
@@ -23,6 +26,17 @@ def test_roles_without_a_port_are_counted_by_main(cast: Cast) -> None:
     assert 'messagebroker_role_processes{role="scheduler"} 1.0' in lines
     assert 'messagebroker_role_processes{role="worker"} 0.0' in lines, "an alarm needs a 0, not silence"
     assert 'messagebroker_role_leaders{role="scheduler"} 0.0' in lines
+
+
+def test_certificates_that_end_soon_are_told(cast: Cast) -> None:
+    now = clock.now()
+    for serial, days in (("1", 10), ("2", 100)):
+        row = {"serial": serial, "name": f"c{serial}", "kind": "component", "pem": "x", "not_before": now}
+        Certificate.insert(**row, not_after=now + timedelta(days=days)).execute()
+    [line] = [line for line in scraped(cast) if line.startswith("messagebroker_certificate_expires_seconds")]
+    name, value = line.rsplit(" ", 1)
+    assert name == 'messagebroker_certificate_expires_seconds{kind="component",name="c1"}'
+    assert 9.9 * 86_400 < float(value) <= 10 * 86_400
 
 
 def test_queues_are_told_also_when_no_worker_runs(cast: Cast, redis_url: str) -> None:
