@@ -23,7 +23,7 @@ from messagebroker.ops.audit_head import Head, HeadFile
 from messagebroker.ops.metrics import AUDIT_CHAIN_BROKEN, AUDIT_SEALED
 from messagebroker.settings import Settings
 
-SECONDS = 0.5
+SECONDS = 1.0
 """Between two looks."""
 SWEEP_SECONDS = 3600.0
 """Between two looks at the whole log: for what appeared later than all that."""
