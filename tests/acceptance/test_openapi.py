@@ -14,12 +14,15 @@ from support.servers import MariaDB, Redis, program
 
 from messagebroker.ops import users
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.permissions import ROLES
 
-ADMIN, TEST = "schemathesis@example.org", Actor(name="cli:test")
-ENDS_THE_SESSION = ("/api/v1/auth/password", "/api/v1/auth/logout")
+TEST = Actor(name="cli:test")
+ENDS_THE_SESSION = ("/api/v1/auth/password", "/api/v1/auth/logout", "/api/v1/auth/sessions")
 PASSWORD = "a-long-passphrase-for-schemathesis-1"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "40")
+FEW = os.environ.get("SCHEMATHESIS_EXAMPLES", "8")
+"""For those who are refused almost everywhere."""
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,negative_data_rejection"
 )
@@ -41,12 +44,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             yield installed
 
 
-def _run(installation: Installation, role: str, *extra: str) -> subprocess.CompletedProcess[str]:
+def _run(installation: Installation, role: str, *extra: str, examples: str = EXAMPLES) -> subprocess.CompletedProcess[str]:
     url = installation.url(role)
     command = [
         program("schemathesis"), "--config-file", str(CONFIG), "run", f"{url}/openapi.json",
         "--url", url, "--tls-verify", str(installation.certs / "ca.crt"),
-        "--checks", CHECKS, "--max-examples", EXAMPLES, "--phases", "coverage,fuzzing", "--no-color",
+        "--checks", CHECKS, "--max-examples", examples, "--phases", "coverage,fuzzing", "--no-color",
         "--suppress-health-check", "all", "--generation-database", "none", "--continue-on-failure", "--request-timeout",
         "10", *extra,
     ]  # fmt: skip
@@ -71,12 +74,21 @@ def test_the_proxy_keeps_its_openapi_document(installation: Installation) -> Non
 
 @pytest.mark.tier("schemathesis")
 @pytest.mark.timeout(900)
-def test_main_keeps_its_openapi_document(installation: Installation) -> None:
-    for number in range(30):  # whom it may shut out and log out: it guesses small numbers
-        users.create(f"user{number}@example.org", "user", actor=TEST)
-    users.create(ADMIN, "admin", password=PASSWORD, actor=TEST)
+@pytest.mark.parametrize("role", [*ROLES, "nobody"])
+def test_main_keeps_its_openapi_document(installation: Installation, role: str) -> None:
+    for number in range(20):  # whom an admin may shut out and log out: it guesses small numbers
+        users.create(f"{role}{number}@example.org", "user", actor=TEST)
+    _assert_clean(_run(installation, "main", *_signed_in(installation, role), examples=EXAMPLES if role == "admin" else FEW))
+
+
+def _signed_in(installation: Installation, role: str) -> list[str]:
+    """The words that make schemathesis somebody of this role, who stays logged in."""
+    if role == "nobody":
+        return []
+    email = f"schemathesis-{role}@example.org"
+    users.create(email, role, password=PASSWORD, actor=TEST)
     with installation.http() as http:
-        login = {"email": ADMIN, "password": PASSWORD}
+        login = {"email": email, "password": PASSWORD}
         token = http.post(installation.url("main") + "/api/v1/auth/login", json=login).json()["access_token"]
     excluded = [word for path in ENDS_THE_SESSION for word in ("--exclude-path", path)]
-    _assert_clean(_run(installation, "main", "--header", f"Authorization: Bearer {token}", *excluded))
+    return ["--header", f"Authorization: Bearer {token}", *excluded]
