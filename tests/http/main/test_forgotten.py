@@ -43,6 +43,7 @@ def calls(cast: Cast, server: MailServer, monkeypatch: pytest.MonkeyPatch) -> li
     settings: Settings = cast.settings.model_copy(update=changes)
     monkeypatch.setattr(jobs.mail_password_reset, "send", lambda *given: sent.append(given))
     monkeypatch.setattr(jobs, "_settings", settings)
+    jobs.broker.stopping.clear()  # other tests stop workers
     cast.http.app = main_app.make(settings, watcher=cast.watcher, redis=connect(settings))
     return sent
 
