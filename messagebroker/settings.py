@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     portal_host: str = "127.0.0.1"
     portal_port: Port = 5000
     portal_url: str | None = None
+    portal_public_url: str | None = None  # what people type, for links in e-mails; None: PORTAL_URL
     metrics_enabled: bool = True
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9100

@@ -33,8 +33,8 @@ MONITORING = "monitoring"
 _SECRET_NAMES = frozenset({*SECRET_VARIABLES, *(f"{name}_FILE" for name in SECRET_VARIABLES)})
 _SHARED_HEAD = """\
 # Settings of this installation for every role, NAME=value; docs/settings.md lists them all.
-# Secrets are not kept here. To change one (DATABASE_URL, REDIS_URL, REDIS_PASSWORD, JWT_SECRET) write it here and run
-# `messagebroker setup`: it moves it to those who may have it. Restart the roles afterwards.
+# Secrets are not kept here. To change one (DATABASE_URL, REDIS_URL, REDIS_PASSWORD, JWT_SECRET, SMTP_PASSWORD) write it here
+# and run `messagebroker setup`: it moves it to those who may have it. Restart the roles afterwards.
 """
 _MAIN_HEAD = "# Secrets; `messagebroker setup` hands them out from here. docs/settings.md lists all settings.\n"
 _ROLE_HEAD = "# Written by `messagebroker setup` from main's; change secrets there.\n"

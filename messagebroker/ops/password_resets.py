@@ -47,7 +47,7 @@ def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
         PasswordReset.delete().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null()).execute()
         PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
         audit.record_by(actor, "user.forgot-password", "user", user.email)
-    text = TEXT.format(email=user.email, portal=settings.url_of("portal"), token=token, until=now + LIFE)
+    text = TEXT.format(email=user.email, portal=_portal(settings), token=token, until=now + LIFE)
     mail.send(settings, user.email, SUBJECT, text)
     return True
 
@@ -85,6 +85,10 @@ def _holder(token: str, *, taking: bool = False) -> User:
     if user is None:
         raise WrongToken("this code is not good, or not any more; ask for a new one")
     return user
+
+
+def _portal(settings: Settings) -> str:
+    return (settings.portal_public_url or settings.url_of("portal")).rstrip("/")
 
 
 def _hash(token: str) -> bytes:

@@ -21,8 +21,8 @@ Tell = Callable[[str], None]
 
 _HEAD = """\
 # Settings of Message Broker for every role, NAME=value; docs/settings.md lists them all.
-# Secrets are not kept here: what is written here as DATABASE_URL, REDIS_URL, REDIS_PASSWORD or JWT_SECRET is moved by
-# `messagebroker setup` to the roles that may have it. Restart the roles afterwards.
+# Secrets are not kept here: what is written here as DATABASE_URL, REDIS_URL, REDIS_PASSWORD, JWT_SECRET or SMTP_PASSWORD
+# is moved by `messagebroker setup` to the roles that may have it. Restart the roles afterwards.
 """
 
 

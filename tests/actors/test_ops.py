@@ -6,6 +6,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 from support.installed import Installed, forget_written_keys
+from support.mail import MailServer
 
 from messagebroker.actors import ops as jobs
 from messagebroker.actors.broker import broker, setup_broker
@@ -14,7 +15,9 @@ from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.db.models import AuditEntry, PeriodicJob
 from messagebroker.errors import Refused, Unavailable
-from messagebroker.ops import backup, clock, metrics, queues
+from messagebroker.ops import backup, clock, metrics, password_resets, queues, users
+from messagebroker.ops.audit import Actor
+from messagebroker.ops.redis_client import connect
 from messagebroker.settings import load
 
 
@@ -98,3 +101,36 @@ def test_a_backup_that_is_cut_off_by_a_stop_goes_back_to_the_queue(installed: In
     assert backup.list_all(installed.settings) == []
     assert list(installed.settings.path(installed.settings.backup_dir).iterdir()) == []
     assert PeriodicJob.get_by_id("backup").last_result is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Requiring AUTH:UserWarning")
+def test_a_worker_on_the_queue_mails_codes_that_were_never_in_redis(
+    installed: Installed, tmp_path: Path, redis_url: str
+) -> None:
+    import re
+    import time
+
+    users.create("ada@example.org", "user", password="a long enough one 1", actor=Actor(name="cli:test"))
+    with MailServer(tmp_path) as server:
+        mail = server.settings(tmp_path)
+        names = ("smtp_host", "smtp_port", "smtp_security", "mail_from")
+        jobs.setup(installed.settings.model_copy(update={name: getattr(mail, name) for name in names}))
+        jobs.mail_password_reset.send("nobody@example.org", None, None)
+        jobs.mail_password_reset.send("ada@example.org", "192.0.2.7", "Lynx")
+        with connect(installed.settings) as redis:
+            waiting = b"".join(b"".join(redis.hgetall(key).values()) for key in redis.keys("*.msgs"))
+        assert b"ada@example.org" in waiting
+        worker = dramatiq.Worker(broker, queues={"ops"}, worker_threads=1)
+        worker.start()
+        try:
+            deadline = time.monotonic() + 20
+            while not server.taken and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            worker.stop()
+    [message] = server.messages
+    assert message["To"] == "ada@example.org"
+    code = re.search(r"^ {4}(\S+)\s*$", message.get_content(), re.MULTILINE)
+    assert code
+    assert code[1].encode() not in waiting
+    assert password_resets.reset(code[1], "quite another one 2").email == "ada@example.org"

@@ -57,3 +57,10 @@ def test_without_a_database_there_are_metrics_and_no_old_counts(cast: Cast, monk
 
     monkeypatch.setattr(heartbeats, "alive", away)
     assert not [line for line in scraped(cast) if line.startswith("messagebroker_role_processes{")]
+
+
+def test_sessions_are_counted(cast: Cast) -> None:
+    assert "messagebroker_sessions_active 0.0" in scraped(cast)
+    cast.token("user")
+    cast.token("user")
+    assert "messagebroker_sessions_active 2.0" in scraped(cast)

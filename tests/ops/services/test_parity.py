@@ -32,6 +32,7 @@ OF_CONTAINERS = {
     "metrics_host": "a container is reached by its own address",
     "main_server_url": "servers have names in a network of containers",
     "proxy_url": "servers have names in a network of containers",
+    "portal_public_url": "main reaches the portal by its container's name, people do not",
     "portal_url": "what people see is on another address than the container's",
 }
 """The settings that a container has for being one. Everything else is the same in every home."""
