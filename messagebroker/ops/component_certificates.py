@@ -15,7 +15,7 @@ from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.identity import serial_of
 from messagebroker.ops.pair_files import PairFiles
 from messagebroker.ops.private_files import read_secret
-from messagebroker.roles import ROLES
+from messagebroker.roles import ROLES, Role
 from messagebroker.settings import Settings
 
 COMPONENTS = (*(role.name for role in ROLES if role.has_certificate), "monitoring")
@@ -34,8 +34,15 @@ def ensure(settings: Settings, domains: Collection[str] = ()) -> list[str]:
     return [name for name in COMPONENTS if _ensure(settings, name, ca, (*domains, *_names_of(settings, name)))]
 
 
-def has_newer(settings: Settings, name: str, folder: Path) -> bool:
-    """Whether a component's pair in `folder` is in force and ends later than the one here: it renewed itself."""
+def renewed_itself(settings: Settings, role: Role, home: Path) -> frozenset[Path]:
+    """The certificate and key in a role's home, relative to it, when it renewed them since: better than main's copy."""
+    folder = home / settings.certs_dir
+    if not role.has_certificate or folder.is_symlink() or not _is_newer(settings, role.name, folder):
+        return frozenset()
+    return frozenset({settings.certs_dir / f"{role.name}.crt", settings.certs_dir / f"{role.name}.key"})
+
+
+def _is_newer(settings: Settings, name: str, folder: Path) -> bool:
     authority = CaFolder(settings)
     if not authority.exists:
         return False

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops import env_file
-from messagebroker.ops.component_certificates import has_newer
+from messagebroker.ops.component_certificates import renewed_itself
 from messagebroker.ops.junctions import files_below, leads_elsewhere
 from messagebroker.ops.keyring import jwt_key_path
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
@@ -127,7 +127,9 @@ def hand_out(settings: Settings, root: Path, rights: Rights | None = None) -> li
         home.path.mkdir(mode=0o700, exist_ok=True)
         changes += _variables(home, values)
         if home.role.name != "main":
-            changes += _files(settings, home.path, _belongings(settings, home), renewed=_renewed_itself(settings, home))
+            changes += _files(
+                settings, home.path, _belongings(settings, home), renewed=renewed_itself(settings, home.role, home.path)
+            )
     if (root / MONITORING).is_dir():
         changes += _files(settings, root / MONITORING, _certificate(settings, MONITORING))
     changes += _without_secrets(root / ".env")
@@ -196,14 +198,6 @@ def _belongings(settings: Settings, home: Home) -> dict[Path, Path]:
 def _certificate(settings: Settings, name: str) -> dict[Path, Path]:
     files = (f"{name}.crt", f"{name}.key", "ca.crt")
     return {settings.certs_dir / file: settings.path(settings.certs_dir) / file for file in files}
-
-
-def _renewed_itself(settings: Settings, home: Home) -> frozenset[Path]:
-    """The role's certificate and key, when it renewed them since: they are better than main's copy, and stay."""
-    name, folder = home.role.name, home.path / settings.certs_dir
-    if not home.role.has_certificate or folder.is_symlink() or not has_newer(settings, name, folder):
-        return frozenset()
-    return frozenset({settings.certs_dir / f"{name}.crt", settings.certs_dir / f"{name}.key"})
 
 
 def _files(
