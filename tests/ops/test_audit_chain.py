@@ -104,6 +104,14 @@ def test_the_loser_of_a_race_adds_nothing_and_finds_the_rest_afterwards(log: Log
     assert len(seals()) == 2
 
 
+def test_a_forged_seal_of_a_row_far_ahead_keeps_nothing_from_being_sealed(log: Log) -> None:
+    log.sealed(2)
+    AuditSeal.insert(seq=3, audit_id=10**15, mac=bytes(32)).execute()
+    ids = log.sealed(2)
+    assert seals()[-2:] == [(4, ids[0]), (5, ids[1])]
+    assert log.findings()[0] == ("removed", 10**15)
+
+
 def test_a_running_main_seals_within_two_seconds(log: Log) -> None:
     chainer = Chainer(log.settings)
     chainer.start()
