@@ -16,6 +16,7 @@ from messagebroker.db.connection import database as bound
 from messagebroker.errors import ConfigurationError
 from messagebroker.ops import audit, audit_chain, clock, keyring
 from messagebroker.ops.audit_chain import Chain, Chainer
+from messagebroker.ops.audit_head import Head, HeadFile
 from messagebroker.ops.metrics import AUDIT_CHAIN_BROKEN
 
 
@@ -102,6 +103,24 @@ def test_the_loser_of_a_race_adds_nothing_and_finds_the_rest_afterwards(log: Log
     assert log.chain.seal() == 2
     assert Chain(log.settings)._add(rows) == 0
     assert len(seals()) == 2
+
+
+def test_of_two_that_write_down_a_head_the_slower_one_looks_again(log: Log) -> None:
+    log.sealed(1)
+    file = HeadFile(log.settings)
+    first = file.last()
+    log.sealed(1)
+    assert file.append(Head(2, "00" * 32), after=first) is False
+    assert file.last() == audit_chain.head_now()
+    assert log.verify().good
+
+
+def test_a_forged_seal_of_a_row_far_ahead_keeps_nothing_from_being_sealed(log: Log) -> None:
+    log.sealed(2)
+    AuditSeal.insert(seq=3, audit_id=10**15, mac=bytes(32)).execute()
+    ids = log.sealed(2)
+    assert seals()[-2:] == [(4, ids[0]), (5, ids[1])]
+    assert log.findings()[0] == ("removed", 10**15)
 
 
 def test_a_running_main_seals_within_two_seconds(log: Log) -> None:

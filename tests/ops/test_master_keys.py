@@ -21,6 +21,8 @@ from support.records import record
 
 from messagebroker.actors import ingest
 from messagebroker.actors.broker import setup_broker
+from messagebroker.db import resealing
+from messagebroker.db.connection import connected
 from messagebroker.db.connection import database as bound
 from messagebroker.db.models import DataKey
 from messagebroker.errors import NotFound, Refused, Unavailable
@@ -57,9 +59,6 @@ def many_keys(installed: Installed, count: int) -> list[bytes]:
 
 
 def under() -> dict[str, int]:
-    from messagebroker.db import resealing
-    from messagebroker.db.connection import connected
-
     with connected():
         return {key.hex(): number for key, number in resealing.count_by_master_key().items()}
 
@@ -205,6 +204,16 @@ def test_a_late_ingest_of_an_old_call_does_not_undo_what_was_sealed_anew(install
     installed.store_records([again], [key])  # the call still carries the key as it was sealed then
     assert under() == {done.current: 1}
     assert installed.body_of(again.id) == "later"
+
+
+def test_of_two_rotations_at_once_neither_undoes_the_other(installed: Installed) -> None:
+    [message] = installed.store(1)
+    old = bytes.fromhex(ring(installed)[0])
+    [(key_id, sealed)] = resealing.next_keys(old, bytes(16), 10)
+    done = master_keys.rotate(installed.settings, ME)
+    assert resealing.replace([(key_id, sealed)], old, b"the slow") == 0  # it had read the row before
+    assert under() == {done.current: 1}
+    assert installed.body_of(message) == "a message 0"
 
 
 # who needs a key, and destroying it
