@@ -35,6 +35,8 @@ check:
     "{{bin}}/mypy"
     "{{bin}}/lint-imports"
     "{{bin}}/vulture"
+    "{{bin}}/bandit" --quiet --configfile pyproject.toml --recursive messagebroker docker bench
+    "{{python}}" tests/audit_dependencies.py
 
 # everything: the checks, then every tier within its budget
 [group('test')]
