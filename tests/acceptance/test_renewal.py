@@ -70,7 +70,7 @@ def test_a_role_renews_itself_and_serves_the_new_certificate_without_a_restart(
     assert installation.is_running(role)
     certificate = pki.load_certificate((installation.certs / f"{role}.crt").read_bytes())
     assert certificate.not_valid_after_utc - datetime.now(UTC) > timedelta(days=89)
-    assert not list(installation.certs.glob(".*.next-*"))
+    assert not list(installation.certs.glob(f".{role}.crt.next-*"))
 
 
 def test_a_sender_renews_and_goes_on_and_its_old_certificate_goes_on_too(
