@@ -34,7 +34,7 @@ from messagebroker.ops.filters import Filters
 from messagebroker.ops.scope import scope_of
 
 POOL = "1G"
-PASSWORD = "carrots under a tin roof 7"
+PASSWORD = "carrots under a tin roof 7"  # nosec B105
 ROUNDS = 3
 WHERE = ("first page", "middle", "last page")
 ASKED: dict[str, tuple[str, ...]] = {  # values of each filter: one that half of the rows have, and others
@@ -164,7 +164,7 @@ def _positions(case: Case, where: str, span: tuple[datetime, datetime], requests
         return [None] * requests
     began, until = span
     middle = began + (until - began) / 2 if where == "middle" else began + timedelta(hours=3)
-    moments = [middle + timedelta(seconds=random.uniform(-7200, 7200)) for _ in range(requests)]
+    moments = [middle + timedelta(seconds=random.uniform(-7200, 7200)) for _ in range(requests)]  # nosec B311
     if case.asked == {"status": "scheduled"}:
         return [cursors.of_due(moment, api_rows.id_at(moment)) for moment in moments]
     return [cursors.of_id(api_rows.id_at(moment)) for moment in moments]

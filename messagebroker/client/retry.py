@@ -49,7 +49,7 @@ class Tries:
         if self.failed >= self.retry.attempts:
             return None
         backoff = min(self.retry.first_pause * 2.0 ** (self.failed - 1), self.retry.longest_pause)
-        seconds = (retry_after or 0.0) + backoff * random.uniform(0.5, 1.0)  # noqa: S311 spreads load, guards nothing
+        seconds = (retry_after or 0.0) + backoff * random.uniform(0.5, 1.0)  # nosec B311 # noqa: S311 spreads load, guards nothing
         if time.monotonic() - self.began + seconds > self.retry.give_up_after:
             return None
         return seconds

@@ -69,7 +69,7 @@ def literals() -> Literals:
 
 def insert(model: type[pw.Model], columns: Sequence[str], rows: Iterable[str]) -> None:
     """Inserts rows, each `(literal,…)`, in as few statements as their size allows, inside the caller's transaction."""
-    head = f"INSERT INTO {model._meta.table_name} ({','.join(columns)}) VALUES "  # noqa: S608 - both are the program's own
+    head = f"INSERT INTO {model._meta.table_name} ({','.join(columns)}) VALUES "  # nosec B608 # noqa: S608 - both are the program's own
     for statement in _statements(head, list(rows), MYSQL_BYTES if is_mysql() else SQLITE_BYTES):
         database.execute_sql(statement)
 

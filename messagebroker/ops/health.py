@@ -15,7 +15,7 @@ from messagebroker.roles import BY_NAME, Role
 from messagebroker.settings import Settings
 
 SECONDS = 3.0
-_HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}  # noqa: S104
+_HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}  # nosec B104 # noqa: S104
 """What servers listen on -> where to ask them: Windows cannot connect to 0.0.0.0, and tries ::1 for localhost first."""
 
 

@@ -17,7 +17,7 @@ from messagebroker.settings import Settings
 
 MASTER_KEYS = "secrets/encryption.key"
 SENDER_KEY = "secrets/sender.key"
-MAIN_SECRET = "secrets/main.secret"  # noqa: S105 - a path
+MAIN_SECRET = "secrets/main.secret"  # nosec B105 # noqa: S105 - a path
 RECOVERY_KEY = "secrets/recovery.pub"
 ENV_FILE = "config/.env"
 SETTINGS = "config/settings.env"

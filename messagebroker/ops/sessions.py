@@ -36,7 +36,7 @@ class Why(StrEnum):
     LOGOUT = "logout"
     OWNER = "owner"  # from another session of theirs
     MANAGER = "manager"
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"  # nosec B105 # noqa: S105
     DISABLED = "disabled"
     REUSED = "reused"  # of a refresh token: two have it
 

@@ -209,7 +209,7 @@ def _keys_there(known: list[bytes]) -> set[bytes]:
     if not known:
         return set()
     ids = ",".join([f"X'{key_id.hex()}'" for key_id in known])
-    found = database.execute_sql(f"SELECT id FROM data_keys WHERE id IN ({ids})")  # noqa: S608 - hexadecimal
+    found = database.execute_sql(f"SELECT id FROM data_keys WHERE id IN ({ids})")  # nosec B608 # noqa: S608 - hexadecimal
     return {bytes(key_id) for (key_id,) in found.fetchall()}
 
 

@@ -14,7 +14,7 @@ from messagebroker.ops.private_files import write_secret
 from messagebroker.settings import Settings
 
 BACKUPS = r"C:\Backups\MessageBroker"
-LISTEN = "0.0.0.0"  # noqa: S104 - as the guide has it; the firewall has a rule for each port
+LISTEN = "0.0.0.0"  # nosec B104 # noqa: S104 - as the guide has it; the firewall has a rule for each port
 OLDEST_PYTHON = (3, 11)
 
 Tell = Callable[[str], None]

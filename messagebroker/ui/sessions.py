@@ -26,7 +26,7 @@ class End(StrEnum):
     IDLE = "idle"
     EXPIRED = "expired"
     REPLACED = "replaced"
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"  # nosec B105 # noqa: S105
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
 import falcon
@@ -19,6 +20,7 @@ from messagebroker.ops import cursors, group_members, groups
 from messagebroker.ops.groups import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_TOPICS, Details
 from messagebroker.ops.names import TOPIC
 from messagebroker.ops.permissions import Permission
+from messagebroker.ops.scope import scope_of
 
 PATH = "/api/v1/groups"
 ONE = PATH + "/{group_id}"
@@ -138,7 +140,7 @@ class Groups:
 
 
 class OneGroup:
-    """Its members may look; changing it is for who manages groups, since its topics say what its members read."""
+    """Its members may look; changing it is for who manages groups, and giving it topics for who may read them."""
 
     rights: ClassVar = {
         "GET": Right(permission=MANAGE, own=OWN),
@@ -175,6 +177,7 @@ class OneGroup:
         caller: Caller = request.context.caller
         given = read_json(request, self._decoder)
         wanted = {field: value for field, value in msgspec.structs.asdict(given).items() if value is not msgspec.UNSET}
+        _hold_to_topics(caller, wanted.get("topics", ()))
         try:
             changed = groups.alter(
                 number(group_id, "group"),
@@ -195,3 +198,13 @@ class OneGroup:
             number(group_id, "group"), actor=caller.actor, check=lambda before: require_match(request, view_of(before))
         )
         response.status = 204
+
+
+def _hold_to_topics(caller: Caller, topics: Iterable[str]) -> None:
+    """Nobody gives a group, and so perhaps themselves, more to read than they may read."""
+    if caller.person is None or caller.may(Permission.MESSAGES_LIST):
+        return
+    foreign = sorted(set(topics) - scope_of(caller.person).topics)
+    if foreign:
+        detail = f"you may not read {', '.join(foreign)} yourself; ask somebody who may list all messages"
+        raise Problem(403, "forbidden", detail, permission=Permission.MESSAGES_LIST)

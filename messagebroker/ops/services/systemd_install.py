@@ -22,7 +22,7 @@ RELEASES = Path("/opt/messagebroker/releases")
 CURRENT = Path("/opt/messagebroker/current")
 """The link to the release in use, where `services upgrade` keeps several."""
 
-HIDDEN_FROM_SERVICES = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - not written
+HIDDEN_FROM_SERVICES = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # nosec B108 # noqa: S108 - not written
 STOP_SECONDS = 60.0 + sum(plan.stop_seconds for plan in PLANS)
 
 

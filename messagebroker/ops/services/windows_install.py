@@ -20,7 +20,7 @@ from messagebroker.ops.services.windows_servers import local_servers
 from messagebroker.ops.services.windows_units import WindowsUnit, units
 from messagebroker.settings import Settings, load
 
-PASSWORD = "SERVICE_ACCOUNT_PASSWORD"  # noqa: S105 - a variable's name
+PASSWORD = "SERVICE_ACCOUNT_PASSWORD"  # nosec B105 # noqa: S105 - a variable's name
 """The variable with the password of `--account`; an argument would be seen by every user of the machine."""
 
 HandOut = Callable[[Settings, Path], list[homes.Change]]

@@ -33,7 +33,7 @@ def test_making_and_changing(cast: Cast) -> None:
     assert made.status_code == 201
     path = made.headers["location"]
     change = {"manager": "user@example.org", "topics": ["b", "a"]}
-    changed = call(cast, "PATCH", path, "user_manager", change, headers={"If-Match": made.headers["etag"]})
+    changed = call(cast, "PATCH", path, "admin", change, headers={"If-Match": made.headers["etag"]})
     assert changed.json == {
         "id": made.json["id"], "name": "7b", "description": "the class", "manager": "user@example.org", "topics": ["a", "b"],
         "members": 0,
@@ -117,3 +117,15 @@ def test_line_ends_are_refused(cast: Cast, team: int) -> None:
     for document in ({"name": "a\nb"}, {"topics": ["a\n"]}, {"description": "a\x00"}):
         assert_problem(call(cast, "PATCH", f"{PATH}/{team}", "admin", document), 422, "invalid-field")
     assert_problem(cast.post(PATH, "admin", json={"name": "\u202e"}), 422, "invalid-field")
+
+
+def test_nobody_gives_a_group_more_to_read_than_they_may_read(cast: Cast) -> None:
+    """Else whoever manages groups would read everything by joining one."""
+    path = cast.post(PATH, "user_manager", json={"name": "7b"}).headers["location"]
+    refused = call(cast, "PATCH", path, "user_manager", {"topics": ["payroll"]})
+    assert assert_problem(refused, 403, "forbidden")["permission"] == "messages.list"
+    assert call(cast, "PATCH", path, "admin", {"topics": ["payroll"]}).status_code == 200
+    assert call(cast, "PATCH", path, "user_manager", {"topics": []}).status_code == 200
+    other = groups.create("of the manager", actor=TEST).id
+    groups.alter(other, manager="user_manager@example.org", topics=["lessons"], actor=TEST)
+    assert call(cast, "PATCH", path, "user_manager", {"topics": ["lessons"]}).json["topics"] == ["lessons"]
