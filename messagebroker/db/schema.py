@@ -41,8 +41,12 @@ def status() -> SchemaStatus:
         with connected():
             return _status(_router())
     except NoDatabase as error:
-        known = sorted(path.stem for path in _FOLDER.glob("[0-9]*.py"))
-        return SchemaStatus(applied=(), missing=tuple(known), unknown=(), absent=error.path)
+        return SchemaStatus(applied=(), missing=known(), unknown=(), absent=error.path)
+
+
+def known() -> tuple[str, ...]:
+    """The migrations of this program, in order."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("[0-9]*.py")))
 
 
 def _router() -> Router:

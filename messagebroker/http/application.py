@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import falcon
@@ -103,7 +104,8 @@ def make_app(
     if settings.metrics_enabled:
         common.append(Metrics(refresh_metrics))
     operations = mount(app, [*common, *listed])
-    built = document(f"Message Broker: {role}", [*operations, *OpenApi.operations, *DocsPage.operations])
+    described = [*operations, *OpenApi.operations, *DocsPage.operations]
+    built = cache(lambda: document(f"Message Broker: {role}", described))  # when somebody asks: it takes a while
     mount(app, [OpenApi(built), DocsPage(built)])
     return app
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from html import escape
 from typing import Any, ClassVar
 
@@ -29,14 +31,14 @@ class DocsPage:
         ),
     )
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._page = render(document).encode()
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._page = cache(lambda: render(document()).encode())
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """The same page for everybody."""
         response.content_type = "text/html; charset=utf-8"
         response.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-        response.data = self._page
+        response.data = self._page()
 
 
 def render(document: dict[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -242,11 +243,10 @@ class OpenApi:
         Operation("GET", "/openapi.json", "This document", responses={200: bytes}, media="application/json", tag="documents"),
     )
 
-    def __init__(self, built: dict[str, Any]) -> None:
-        self.document = built
-        self._bytes = msgspec.json.encode(built)
+    def __init__(self, built: Callable[[], dict[str, Any]]) -> None:
+        self._bytes = cache(lambda: msgspec.json.encode(built()))
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """The same bytes for everybody."""
         answer(response, None)
-        response.data = self._bytes
+        response.data = self._bytes()

@@ -12,7 +12,7 @@ from typing import Self
 import peewee as pw
 import structlog
 
-from messagebroker.db import inspection, migrations, schema
+from messagebroker.db import inspection, schema
 from messagebroker.db import restoring as tables
 from messagebroker.db.connection import NoDatabase, connected
 from messagebroker.errors import BrokerError, Refused, Unavailable
@@ -144,8 +144,7 @@ class Restore:
                 f"{self._archive.path} holds a database of {manifest.server}, DATABASE_URL names one of another kind ({ours}); "
                 "restore it where DATABASE_URL names the same kind"
             )
-        known = {file.stem for file in Path(migrations.__path__[0]).glob("[0-9]*.py")}
-        if unknown := sorted(set(manifest.schema) - known):
+        if unknown := sorted(set(manifest.schema) - set(schema.known())):
             raise Refused(
                 f"{self._archive.path} is of a newer program ({', '.join(unknown)}); install version {manifest.version}"
             )
