@@ -57,11 +57,12 @@ def begin(tokens: Tokens, user: User, *, address: str | None = None, user_agent:
     now, session = clock.now(), ids.new()
     refresh, expires_at = tokens.new_refresh(session), now + min(tokens.idle, tokens.longest)
     with change():
+        # first: the foreign key of a session locks this row for reading, and two logins at once would wait for each other
+        User.update(last_login_at=now).where(User.id == user.id).execute()
         Session.insert(
             id=session, user=user.id, created_at=now, seen_at=now, expires_at=expires_at, refresh_hash=_hash(refresh),
             address=audit.ascii_text(address, 45), user_agent=audit.printable(user_agent, 255),
         ).execute()  # fmt: skip
-        User.update(last_login_at=now).where(User.id == user.id).execute()
     return Pair(user=user, session=session, access=tokens.issue(user, session), refresh=refresh, expires_at=expires_at)
 
 

@@ -74,6 +74,22 @@ def test_a_still_older_one_ends_it_at_once(ada: User) -> None:
     assert TOKENS.holder(last.access) is None
 
 
+def test_logins_at_once_do_not_wait_for_each_other(ada: User) -> None:
+    ready, got = threading.Barrier(6), []
+
+    def log_in() -> None:
+        ready.wait()
+        for _ in range(5):
+            got.append(sessions.begin(TOKENS, ada).session)
+
+    threads = [threading.Thread(target=log_in) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(set(got)) == 30
+
+
 def test_two_refreshes_at_once_leave_one_good_pair(ada: User) -> None:
     for _ in range(5):
         pair = sessions.begin(TOKENS, ada)
