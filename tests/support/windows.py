@@ -30,7 +30,7 @@ INSTALL_SECONDS = 240.0
 SECONDS = 60.0
 TEST_LIBRARIES = {
     "pytest", "pytest-timeout", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers", "attrs",
-    "colorama", "pyyaml",
+    "colorama", "pyyaml", "aiosmtpd", "atpublic",
 }  # fmt: skip
 BOOT_TRIES = 5
 KEPT_VARIABLE = "MESSAGEBROKER_WINDOWS"
