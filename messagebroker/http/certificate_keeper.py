@@ -8,10 +8,8 @@ from datetime import datetime
 
 import structlog
 
-from messagebroker.client import ApiClient, ClientError
-from messagebroker.client.renewal import is_due
 from messagebroker.errors import BrokerError
-from messagebroker.ops import certificates, pki
+from messagebroker.ops import certificates, clock, pki
 from messagebroker.settings import Settings
 
 FIRST_SECONDS = 3.0  # main may be starting too
@@ -50,7 +48,7 @@ class CertificateKeeper:
         """One look; the seconds until the next one."""
         try:
             ends = self._renew()
-        except (ClientError, BrokerError, OSError) as error:
+        except (BrokerError, OSError) as error:
             _log.warning("the certificate cannot be renewed yet", role=self._role, error=str(error))
             return AGAIN_SECONDS
         if ends is not None:
@@ -72,25 +70,11 @@ def from_own_ca(settings: Settings) -> Renew:
     path = settings.path(settings.certs_dir) / "main.crt"
 
     def renew() -> datetime | None:
-        if not is_due(path):
-            return None
         old = pki.load_certificate(path.read_bytes())
-        days = max(1, (old.not_valid_after_utc - old.not_valid_before_utc).days)
-        return certificates.renew(settings, "main", days, domains=pki.domains_of(old)).issued.not_after
-
-    return renew
-
-
-def from_main(settings: Settings, role: str) -> Renew:
-    """The other roles' way: a signing request to main, over a connection that shows the present certificate."""
-    folder = settings.path(settings.certs_dir)
-    certificate, key = folder / f"{role}.crt", folder / f"{role}.key"
-
-    def renew() -> datetime | None:
-        if not is_due(certificate):
+        begins, ends = old.not_valid_before_utc, old.not_valid_after_utc
+        if clock.now() < begins + (ends - begins) * 2 / 3:
             return None
-        with ApiClient(settings.url_of("main"), cert=certificate, key=key, ca=folder / "ca.crt", timeout=10.0) as main:
-            issued = main.renew_component_certificate()
-        return issued.not_after if issued else None
+        days = max(1, (ends - begins).days)
+        return certificates.renew(settings, "main", days, domains=pki.domains_of(old)).issued.not_after
 
     return renew

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import peewee as pw
@@ -95,10 +94,11 @@ class CertificateWarnings:
 
 def mailer(settings: Settings) -> Send | None:
     """None where no mail server is configured."""
-    if getattr(settings, "smtp_host", None) is None:
+    if settings.smtp_host is None:
         return None
-    send: Send = import_module("messagebroker.ops.mail").send
-    return send
+    from messagebroker.ops import mail  # loads what sends, which most installations never need
+
+    return mail.send
 
 
 def ending_soon() -> list[Certificate]:

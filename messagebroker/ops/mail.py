@@ -19,11 +19,6 @@ _SECONDS = 15.0
 _LONGEST_SUBJECT = 200
 
 
-def is_configured(settings: Settings) -> bool:
-    """Whether there is a server to send through."""
-    return settings.smtp_host is not None
-
-
 def send(settings: Settings, to: str, subject: str, text: str) -> None:
     """Hands one message to the server; returns when the server has taken it.
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PasswordReset, User
 from messagebroker.errors import Refused
-from messagebroker.ops import audit, clock, mail, passwords, users
+from messagebroker.ops import audit, clock, passwords, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
 from messagebroker.settings import Settings
@@ -48,6 +48,8 @@ def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
         PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
         audit.record_by(actor, "user.forgot-password", "user", user.email)
     text = TEXT.format(email=user.email, portal=_portal(settings), token=token, until=now + LIFE)
+    from messagebroker.ops import mail  # loads what sends; main knows for a long time only that it could
+
     mail.send(settings, user.email, SUBJECT, text)
     return True
 

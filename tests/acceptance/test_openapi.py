@@ -20,8 +20,8 @@ TEST = Actor(name="cli:test")
 ENDS_THE_SESSION = ("/api/v1/auth/password", "/api/v1/auth/logout", "/api/v1/auth/sessions")
 PASSWORD = "a-long-passphrase-for-schemathesis-1"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "40")
-FEW = os.environ.get("SCHEMATHESIS_EXAMPLES", "8")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "20")
+FEW = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
 """For those who are refused almost everywhere."""
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,negative_data_rejection"

@@ -13,7 +13,8 @@ from support.scripted import Answer, Asked, Scripted, problem
 
 from messagebroker.errors import Unavailable
 from messagebroker.http import certificate_keeper
-from messagebroker.http.certificate_keeper import AGAIN_SECONDS, PAUSE_SECONDS, CertificateKeeper, from_main, from_own_ca
+from messagebroker.http.certificate_keeper import AGAIN_SECONDS, PAUSE_SECONDS, CertificateKeeper, from_own_ca
+from messagebroker.http.proxy.certificate import from_main
 from messagebroker.ops import certificates, clock, csr, pki, signing
 from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.pair_files import PairFiles

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import peewee as pw
@@ -15,7 +13,7 @@ from support.cast import audited
 from support.pki import installed
 
 from messagebroker.db.models import Certificate, CertificateWarning, Client, User
-from messagebroker.ops import certificate_warnings, certificates, clock
+from messagebroker.ops import certificate_warnings, certificates, clock, mail
 from messagebroker.ops.certificate_warnings import CertificateWarnings
 from messagebroker.ops.metrics import CERTIFICATE_EXPIRES
 from messagebroker.settings import Settings
@@ -134,7 +132,7 @@ def test_mail_is_sent_where_a_server_is_configured(settings: Settings, monkeypat
     certificates.issue(settings, "acme", days=10)
     person("root@example.org", "admin")
     mails = Mails()
-    monkeypatch.setitem(sys.modules, "messagebroker.ops.mail", SimpleNamespace(send=mails))
+    monkeypatch.setattr(mail, "send", mails)
     CertificateWarnings(settings).round()
     assert mails == []
     CertificateWarning.delete().execute()

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.plans import explain
 from support.servers import SqlServer
 
-from messagebroker.db import inspection, schema
+from messagebroker.db import schema
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Message
 from messagebroker.ops import books, clock, cursors, filters, ids, messages, ranges
@@ -59,11 +60,6 @@ def touched_by(work: Callable[[], object]) -> int:
 def handler_reads() -> int:
     counted = Message._meta.database.execute_sql("SHOW SESSION STATUS LIKE 'Handler_read_%%'", ()).fetchall()
     return sum(int(value) for name, value in counted if name != "Handler_read_rnd_next")  # SHOW counts there itself
-
-
-def explain() -> str:
-    """As a table: MySQL 9 draws a tree unless asked, and MariaDB does not know how to be asked."""
-    return "EXPLAIN" if "MariaDB" in inspection.server() else "EXPLAIN FORMAT=TRADITIONAL"
 
 
 def rows_by_name(sql: str, parameters: list[Any]) -> list[dict[str, Any]]:

@@ -149,7 +149,8 @@ COLUMNS: tuple[tuple[str, str, pw.Field], ...] = (
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages": (("client_id", "status", "id"), ("topic", "status", "id"), ("correlation_id", "id"), ("sender_hash", "id")),
     "audit_log": (("actor", "created_at"), ("action", "created_at"), ("object_type", "object_id", "created_at")),
-    "clients": (("owner",),),
+    "clients": (("owner", "name"),),
+    "certificates": (("name", "serial"),),
 }
 
 

@@ -13,7 +13,7 @@ class Client(Base):
     """A registered sender: what the policy tells the proxies about it."""
 
     name = AsciiField(max_length=63, primary_key=True)
-    owner = pw.CharField(max_length=254, null=True, index=True)  # a user's address
+    owner = pw.CharField(max_length=254, null=True)  # a user's address
     group = pw.ForeignKeyField(Group, null=True, on_delete="SET NULL")  # whose members read what it sends
     default_topic = AsciiField(max_length=200, default="messages")
     topics = pw.TextField(null=True)  # JSON list of allowed topic patterns; NULL: every topic
@@ -26,6 +26,7 @@ class Client(Base):
 
     class Meta:
         table_name = "clients"
+        indexes = ((("owner", "name"), False),)
 
 
 class Certificate(Base):
@@ -42,6 +43,7 @@ class Certificate(Base):
 
     class Meta:
         table_name = "certificates"
+        indexes = ((("name", "serial"), False),)  # MySQL would rather merge two indexes and sort than see the key in the first
 
 
 class CertificateWarning(Base):

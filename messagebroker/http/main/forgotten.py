@@ -15,7 +15,7 @@ from messagebroker.http.main.callers import Caller, Right
 from messagebroker.http.main.tokens import WAIT, too_many
 from messagebroker.http.openapi import PUBLIC, Operation
 from messagebroker.http.problems import Problem
-from messagebroker.ops import mail, password_resets
+from messagebroker.ops import password_resets
 from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.password_resets import WrongToken
 from messagebroker.ops.passwords import MAX_LENGTH, WeakPassword
@@ -63,7 +63,7 @@ class Forgotten:
         """202."""
         caller: Caller = request.context.caller
         given = read_json(request, self._decoder)
-        if not mail.is_configured(self._settings):
+        if self._settings.smtp_host is None:
             detail = "this system sends no e-mail; somebody who manages users can give you a one-time password"
             raise Problem(409, "mail-not-configured", detail)
         wait = self._lockout.begin(given.email, str(caller.address))

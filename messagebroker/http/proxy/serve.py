@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from messagebroker.http.certificate_keeper import CertificateKeeper, from_main
+from messagebroker.http.certificate_keeper import CertificateKeeper
 from messagebroker.http.proxy.app import make
+from messagebroker.http.proxy.certificate import from_main
 from messagebroker.http.server import Server
 from messagebroker.settings import Settings
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.cast import Cast, assert_problem, audited
 from support.pki import published
+from support.plans import explain
 from support.requests import signing_request, with_broken_signature
 
 from messagebroker.db.models import AuditEntry, Certificate, Client, Group, GroupMember
@@ -256,7 +257,7 @@ def test_every_filter_is_one_range_of_an_index(cast: Cast, database: pw.Database
         cursor = {"cursor": page["next"]}
         [(statement, values)] = [(sql, params) for sql, params in asked if "`certificates`" in sql and "LIMIT" in sql]
         asked.clear()
-        found = original(f"EXPLAIN {statement}", values)
+        found = original(f"{explain()} {statement}", values)
         [plan] = [dict(zip([column[0] for column in found.description], row, strict=True)) for row in found.fetchall()]
         assert plan["key"], plan
         assert "filesort" not in (plan["Extra"] or ""), plan

@@ -11,6 +11,7 @@ import peewee as pw
 import pytest
 from support.cast import TEST, Cast, assert_problem, audited
 from support.pki import published
+from support.plans import explain
 
 from messagebroker.db.models import Certificate, Client, Group, GroupMember
 from messagebroker.ops import clients, clock
@@ -128,14 +129,10 @@ def test_every_filter_is_one_range_of_an_index(cast: Cast, database: pw.Database
     Client.insert_many(rows).execute()
     database.execute_sql("ANALYZE TABLE clients").fetchall()
     conditions = {"owner": Client.owner == "u7@example.org", "group_id": Client.group == group.id}
+    condition = next((conditions[field] for field in filtered), None)
     for after in (None, "c0900"):
-        query = Client.select().order_by(Client.name).limit(50)
-        for field in filtered:
-            query = query.where(conditions[field])
-        if after:
-            query = query.where(Client.name > after)
-        statement, values = query.sql()
-        cursor = database.execute_sql(f"EXPLAIN {statement}", values)
+        statement, values = clients.names_in(condition, 50, after).sql()
+        cursor = database.execute_sql(f"{explain()} {statement}", values)
         [plan] = [dict(zip([column[0] for column in cursor.description], row, strict=True)) for row in cursor.fetchall()]
         assert plan["key"], plan
         assert "filesort" not in (plan["Extra"] or ""), plan
