@@ -23,6 +23,8 @@ from messagebroker.ops.audit import Actor
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings, load
 
+pytestmark = pytest.mark.tier("processes")  # seconds of real waiting
+
 
 @pytest.fixture
 def installed(tmp_path: Path, redis_url: str) -> Iterator[Settings]:
