@@ -1,8 +1,8 @@
 """`python tests/run_tiers.py [TIER …]`: runs tiers one after another and holds each to tests/budgets.toml.
 
-All together may take `total_seconds`. A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
-one of its floors. The exit code is 0 only when every tier is green. A tier with `by_hand` runs when it is named, and says why
-when it is not. One kind of skip is only reported: that of a test
+A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
+one of its floors; all together may take `total_seconds`. The exit code is 0 only when every tier is green. A tier with
+`by_hand` runs when it is named, and says why when it is not. One kind of skip is only reported: that of a test
 whose machine cannot have what it needs (tests/support/machine.py), and not that either where CI is set.
 """
 
