@@ -1,8 +1,8 @@
 """`python tests/run_tiers.py [TIER …]`: runs tiers one after another and holds each to tests/budgets.toml.
 
 A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
-one of its floors. The exit code is 0 only when every tier is green. A tier with `by_hand` runs when it is named, and says why
-when it is not. One kind of skip is only reported: that of a test
+one of its floors; all together may take `total_seconds`. The exit code is 0 only when every tier is green. A tier with
+`by_hand` runs when it is named, and says why when it is not. One kind of skip is only reported: that of a test
 whose machine cannot have what it needs (tests/support/machine.py), and not that either where CI is set.
 """
 
@@ -21,7 +21,9 @@ from pathlib import Path
 from support.machine import CANNOT_HAVE
 
 TESTS = Path(__file__).parent
-BUDGETS: dict[str, dict[str, object]] = tomllib.loads((TESTS / "budgets.toml").read_text(encoding="utf-8"))
+_FILE = tomllib.loads((TESTS / "budgets.toml").read_text(encoding="utf-8"))
+BUDGETS: dict[str, dict[str, object]] = {name: table for name, table in _FILE.items() if isinstance(table, dict)}
+TOTAL_SECONDS: float = _FILE["total_seconds"]
 REPORTS = TESTS.parent / "build" / "tests"
 GRACE_SECONDS = 60.0  # beyond the budget before pytest is stopped: a late tier should still say which test was slow
 
@@ -54,7 +56,10 @@ def main(asked: list[str]) -> int:
     for tier in by_hand:
         print(f"\ntier {tier} runs by hand only (`just test-tiers {tier}`): {BUDGETS[tier]['by_hand']}")
     report(outcomes)
-    return 1 if any(outcome.problems for outcome in outcomes) else 0
+    late = sum(outcome.seconds for outcome in outcomes) > TOTAL_SECONDS
+    if late:
+        print(f"FAILED: all tiers together took more than {TOTAL_SECONDS:.0f} s", flush=True)
+    return 1 if late or any(outcome.problems for outcome in outcomes) else 0
 
 
 def run(tier: str) -> Outcome:

@@ -15,6 +15,8 @@ from messagebroker.ops.redis_client import connect
 from messagebroker.ops.supervisor import Supervisor
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.tier("processes")  # seconds of real waiting
+
 
 @pytest.fixture
 def embedded_settings(settings: Settings) -> Settings:

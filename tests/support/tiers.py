@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-BUDGETS = tomllib.loads((Path(__file__).parents[1] / "budgets.toml").read_text(encoding="utf-8"))
+_FILE = tomllib.loads((Path(__file__).parents[1] / "budgets.toml").read_text(encoding="utf-8"))
+BUDGETS = {name: table for name, table in _FILE.items() if isinstance(table, dict)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

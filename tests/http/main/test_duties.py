@@ -20,6 +20,8 @@ from messagebroker.http.main import duties, serve
 from messagebroker.ops import backup, first_start
 from messagebroker.settings import Settings, load
 
+pytestmark = pytest.mark.tier("processes")  # seconds of real waiting
+
 
 @pytest.fixture
 def installed(tmp_path: Path, redis_url: str) -> Iterator[Settings]:

@@ -14,6 +14,8 @@ from support.servers import Redis
 
 from messagebroker.settings import load
 
+pytestmark = pytest.mark.tier("processes")  # seconds of real waiting
+
 MESSAGE = {"body": "x"}
 
 
