@@ -86,7 +86,9 @@ HEAVY = {"structlog", "redis", "rich.console", "msgspec", "dramatiq", "falcon", 
 
 
 @pytest.mark.tier("processes")
-@pytest.mark.parametrize(("role", "heavy"), [("proxy", HEAVY | {"peewee", "pymysql", "cryptography"}), ("scheduler", HEAVY)])
+@pytest.mark.parametrize(
+    ("role", "heavy"), [("proxy", HEAVY | {"peewee", "pymysql", "cryptography"}), ("scheduler", HEAVY - {"redis"})]
+)
 def test_a_question_loads_little(tmp_path: Path, role: str, heavy: set[str]) -> None:
     """Containers ask every few seconds: each of these libraries costs about as much as the question."""
     command = [sys.executable, "-c", SHOW, "health", role]
