@@ -19,6 +19,9 @@ from messagebroker.ops.services.verbs import Tell
 from messagebroker.settings import WITH_DATABASE
 
 ASK_SECONDS = 120.0
+REFUSED = 1
+"""The exit code of a command that was refused, and changed nothing."""
+
 MIGRATION_SECONDS = 4 * 3600.0
 """Of a backup or a migration: large tables take their time, and nobody wants them to be cut off."""
 
@@ -100,12 +103,17 @@ class Upgrade:
 
     def _restore(self, old: str, previous: str, backup: str) -> None:
         """By the release before, as its program alone brings the database back without migrating it."""
-        before = self._schema(old)
+        before, touched = self._schema(old), False
+        words = ["backup", "restore", "--database-only", "--yes", backup]
         try:
             self._stop_those_with_database()
-            self._must(previous, ["backup", "restore", "--database-only", "--yes", backup])
+            touched = True
+            answer = self._releases.ask(previous, words, seconds=MIGRATION_SECONDS)
+            touched = answer.code != REFUSED  # else nothing was changed; the schema alone would not tell of missing rows
+            if answer.code:
+                raise Refused(f"`messagebroker {' '.join(words)}` of {previous} failed: {answer.words}")
         except BrokerError as error:
-            if self._schema_is(old, before):
+            if not touched and self._schema_is(old, before):
                 self._go_back(old, previous)
                 raise Refused(f"the backup was not restored and {old} runs again: {error}") from error
             raise Unavailable(f"the database may be incomplete: {error}. Correct the cause and say this again") from error

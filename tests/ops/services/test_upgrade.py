@@ -5,6 +5,7 @@ from support.fake_manager import FakeManager
 from support.fake_releases import FakeReleases
 
 from messagebroker.errors import Refused, Unavailable
+from messagebroker.ops.services.programs import Answer
 from messagebroker.ops.services.upgrade import Upgrade
 from messagebroker.roles import NAMES
 
@@ -145,6 +146,20 @@ def test_a_backup_that_was_refused_leaves_the_new_release_running() -> None:
         upgrade.rollback("one.zip")
     assert (releases.current, releases.kept, releases.database) == ("new", "old", ["001", "002"])
     assert set(releases.runs.values()) == {"new"}
+
+
+def test_a_restore_that_broke_off_is_not_taken_for_one_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema may be the same, and rows are missing."""
+    _, releases, upgrade = home(brings=("002",))
+    upgrade.upgrade()
+    ask = releases.ask
+
+    def broken_off(release: str, words: list[str], *, seconds: float) -> object:
+        return Answer(4, "", "went away") if words[:2] == ["backup", "restore"] else ask(release, words, seconds=seconds)
+
+    monkeypatch.setattr(releases, "ask", broken_off)
+    with pytest.raises(Unavailable, match="may be incomplete"):
+        upgrade.rollback("one.zip")
 
 
 @pytest.mark.parametrize(("failure", "then"), [("main old", "messagebroker services start"), ("settle old", "say this again")])
