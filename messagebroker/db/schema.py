@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import peewee as pw
-from peewee_migrate import Router
-from peewee_migrate.models import MigrateHistory
 
 from messagebroker.db.connection import NoDatabase, SQLite, connected, database, is_mysql
 from messagebroker.errors import ConfigurationError, Conflict
 
+if TYPE_CHECKING:
+    from peewee_migrate import Router
+
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = "messagebroker.schema"
+_HISTORY = "migratehistory"  # peewee-migrate's table
 _KNOWN_TO_ALL = ["CHARACTER SET utf8mb4", "COLLATE utf8mb4_unicode_ci"]
 """Every server's own default is unknown to others, so a dump would load nowhere else."""
 
@@ -39,7 +42,7 @@ def status() -> SchemaStatus:
     """What the database has, compared with what this program knows. Makes no database."""
     try:
         with connected():
-            return _status(_router())
+            return _status()
     except NoDatabase as error:
         return SchemaStatus(applied=(), missing=known(), unknown=(), absent=error.path)
 
@@ -50,17 +53,27 @@ def known() -> tuple[str, ...]:
 
 
 def _router() -> Router:
+    from peewee_migrate import Router  # loads unittest and more, which no role needs once the schema is there
+    from peewee_migrate.models import MigrateHistory
+
     MigrateHistory._meta.table_settings = _KNOWN_TO_ALL if is_mysql() else None
     return Router(database.obj, migrate_dir=_FOLDER)
 
 
-def _status(router: Router) -> SchemaStatus:
-    applied, known = tuple(router.done), tuple(router.todo)
+def _status() -> SchemaStatus:
+    applied = _applied()
     return SchemaStatus(
         applied=applied,
-        missing=tuple(name for name in known if name not in applied),
-        unknown=tuple(name for name in applied if name not in known),
+        missing=tuple(name for name in known() if name not in applied),
+        unknown=tuple(name for name in applied if name not in known()),
     )
+
+
+def _applied() -> tuple[str, ...]:
+    if not database.table_exists(_HISTORY):
+        return ()
+    history = pw.Table(_HISTORY)
+    return tuple(name for (name,) in history.bind(database).select(history.c.name).order_by(history.c.id).tuples())
 
 
 def upgrade() -> SchemaStatus:
@@ -72,10 +85,9 @@ def upgrade() -> SchemaStatus:
     """
     make_file()
     with connected(), _lock():
-        router = _router()
-        _refuse_newer(_status(router))
-        router.run()
-        return _status(router)
+        _refuse_newer(_status())
+        _router().run()
+        return _status()
 
 
 def make_file() -> None:
