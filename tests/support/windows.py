@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -176,19 +177,12 @@ class Windows:
         line = f"import site; site.addsitedir(r'C:\\{packages.relative_to(self.drive)}')".replace("/", "\\")
         (self.path(r"C:\py311\Lib\site-packages") / "release.pth").write_text(f"{line}\n", encoding="utf-8")
 
-    def begin_tests(self, *words: str, redis_port: int) -> subprocess.Popen[bytes]:
+    def begin_tests(self, *words: str, redis_port: int) -> Running:
         """pytest, beside what else runs."""
-        command = ["cmd", self.interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", *words]
+        command = ["cmd", self.interpreter, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--timeout=60", *words]
         environment = {**os.environ, "STATE_DIR": str(self.folder), "MESSAGEBROKER_TEST_REDIS": str(redis_port)}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        return subprocess.Popen(
-            [str(self.tool), *command],
-            cwd=REPOSITORY,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return Running([str(self.tool), *command], REPOSITORY, environment)
 
     # its services, as Windows itself sees them
 
@@ -204,6 +198,39 @@ class Windows:
             assert time.monotonic() - began < seconds, f"{service} is {now} after {seconds} s, not {state}"
             time.sleep(0.1)
         return time.monotonic() - began
+
+
+class Running:
+    """A program that goes on beside others. What it says is read while it runs: a child that it leaves keeps its pipe open."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self._process = subprocess.Popen(command, cwd=folder, env=environment, **streams)
+        self._lines: list[bytes] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self, seconds: float) -> Said:
+        """Until it ends, which it must have done then."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still runs after {seconds:.0f} s; it said:\n{self._said()[-3000:]}") from None
+        self._reader.join(2)
+        return Said(code, self._said(), "")
+
+    def end(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(20)
+
+    def _said(self) -> str:
+        return b"".join(self._lines).decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as stream:
+            self._lines.extend(stream)
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.servers import MariaDB, Redis, free_port
-from support.windows import Windows
+from support.windows import Running, Windows
 from support.windows_installation import WindowsInstallation
 from support.windows_units import words
 
@@ -22,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.tier("windows"))
-            item.add_marker(pytest.mark.timeout(300))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +33,13 @@ def windows() -> Iterator[Windows]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def unit_run(windows: Windows) -> Iterator[subprocess.Popen[bytes]]:
+def unit_run(windows: Windows) -> Iterator[Running]:
     """The quick tests, from now on, on a machine of their own: services spend most of their time waiting."""
     windows.prepare_tests()
     with windows.twin() as machine, Redis() as redis:
         run = machine.begin_tests(*words(), redis_port=redis.port)
         yield run
-        if run.poll() is None:
-            run.terminate()
-            run.wait(20)
-        if run.stdout:
-            run.stdout.close()
+        run.end()
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
-from support.windows import REPOSITORY
+import pytest
+from support.windows import REPOSITORY, Running
 from support.windows_units import LEFT_OUT
 
 FLOOR = 1500
 
 
-def test_the_quick_tests_pass_on_windows(unit_run: subprocess.Popen[bytes]) -> None:
-    said = unit_run.communicate(timeout=280)[0].decode("utf-8", "replace").replace("\r\n", "\n")
-    assert unit_run.returncode == 0, said[-6000:]
+@pytest.mark.timeout(580)
+def test_the_quick_tests_pass_on_windows(unit_run: Running) -> None:
+    ended = unit_run.wait(480)
+    said = ended.out
+    assert ended.code == 0, said[-6000:]
     counted = re.search(r"(\d+) passed", said)
     assert counted is not None
     assert int(counted[1]) >= FLOOR, said[-300:]
