@@ -8,7 +8,7 @@ import pytest
 from support.windows import REPOSITORY, Running
 from support.windows_units import LEFT_OUT
 
-FLOOR = 1500
+FLOOR = 2000
 
 
 @pytest.mark.timeout(580)
