@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -31,6 +34,7 @@ OF_CLIENTS = "/api/v1/certificates/renew"  # on a proxy
 OF_COMPONENTS = "/api/v1/components/certificate"  # on main
 _ISSUED = reader(IssuedCertificate)
 _UNDER_WAY_SECONDS = 60.0
+_BUSY_SECONDS = 5.0
 
 
 def is_due(certificate: Path) -> bool:
@@ -107,13 +111,17 @@ def finish(certificate: Path, key: Path) -> None:
     The new certificate waits beside the old one until the key is replaced: no system replaces two files at once.
     """
     for path in sorted(certificate.parent.glob(f".{certificate.name}.next-*")):
-        with suppress(FileNotFoundError):  # another process was faster
-            pem = path.read_bytes()
-            if _belong_together(pem, key):
-                _replace(certificate, pem, 0o644)
-            elif time.time() - path.stat().st_mtime < _UNDER_WAY_SECONDS:
-                continue  # another process is about to replace the key
-            path.unlink()
+        _patiently(partial(_finish_one, path, certificate, key))
+
+
+def _finish_one(path: Path, certificate: Path, key: Path) -> None:
+    with suppress(FileNotFoundError):  # another process was faster
+        pem = path.read_bytes()
+        if _belong_together(pem, key):
+            _replace(certificate, pem, 0o644)
+        elif time.time() - path.stat().st_mtime < _UNDER_WAY_SECONDS:
+            return  # another process is about to replace the key
+        path.unlink()
 
 
 def _certificate(path: Path) -> x509.Certificate:
@@ -152,7 +160,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
             draft.chmod(mode | (before.st_mode & 0o040))
             if (before.st_uid, before.st_gid) != (draft.stat().st_uid, draft.stat().st_gid):
                 os.chown(draft, before.st_uid, before.st_gid)
-        _put(draft, path)
+        _patiently(partial(draft.replace, path))
     finally:
         draft.unlink(missing_ok=True)
 
@@ -165,13 +173,14 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _put(draft: Path, path: Path) -> None:
-    deadline = time.monotonic() + 2.0
+def _patiently(act: Callable[[], object]) -> None:
+    """Windows refuses to replace, remove or open a file that another process is at, which lasts for moments."""
+    deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            draft.replace(path)
+            act()
             return
-        except PermissionError:  # Windows refuses to replace a file while somebody reads it
+        except PermissionError:
             if os.name == "posix" or time.monotonic() > deadline:
                 raise
-            time.sleep(0.05)
+            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311

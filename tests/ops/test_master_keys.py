@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -147,7 +146,6 @@ master_keys.rotate(settings, Actor(name="cli:test"))
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 @pytest.mark.parametrize("batches", [0, 2])
 def test_a_rotation_that_was_killed_is_resumed(
     installed: Installed, tmp_path: Path, database: pw.Database, batches: int
