@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_network
 from typing import Any
 
 from messagebroker.ops import metrics
@@ -109,11 +107,3 @@ def plain_address(address: tuple[Any, ...]) -> tuple[Any, ...]:
     """The address with IPv4 written as IPv4, also on a socket that takes both."""
     host = address[0]
     return (host.removeprefix("::ffff:"), *address[1:]) if host.startswith("::ffff:") and "." in host else address
-
-
-@lru_cache(maxsize=4096)
-def group_of(host: str) -> str:
-    """Whose connections count together: one IPv4 address, or one IPv6 network of 64 bits, for a host has all of those."""
-    if ":" not in host:
-        return host
-    return str(ip_network(f"{host.partition('%')[0]}/64", strict=False))

@@ -21,13 +21,14 @@ from messagebroker.http import handshake
 from messagebroker.http.channel import Channel
 from messagebroker.http.descriptors import room_for
 from messagebroker.http.farewell import Farewell
-from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, group_of, plain_address
+from messagebroker.http.limits import ANONYMOUS_BODY_BYTES, Limits, Refusals, plain_address
 from messagebroker.http.listeners import listen
 from messagebroker.http.memory import relieve
 from messagebroker.http.tls import server_context
 from messagebroker.http.waitress_settings import adjustments, environ
 from messagebroker.http.workers import Workers
 from messagebroker.ops import metrics
+from messagebroker.ops.addresses import group_of
 from messagebroker.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ import falcon
 from messagebroker.http.access import METRICS_PATHS
 from messagebroker.http.main.callers import address_of
 from messagebroker.http.problems import Problem
+from messagebroker.ops.addresses import group_of
 from messagebroker.ops.limits import Limiter, Shared, Verdict
 from messagebroker.settings import Settings
 
@@ -38,7 +39,7 @@ class Rates:
             return
         address = address_of(request)
         if address is not None:
-            _settle(self._addresses.charge(address), response, "address")
+            _settle(self._addresses.charge(group_of(address)), response, "address")
 
     def process_resource(self, request: falcon.Request, response: falcon.Response, resource: Any, params: Any) -> None:
         """Charges the person."""

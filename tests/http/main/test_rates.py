@@ -51,6 +51,14 @@ def test_an_address_is_limited_before_anybody_asks_who_it_is(cast: Cast, redis_s
     assert cast.post(LOGIN, json={"email": "user@example.org", "password": PASSWORD}, address="192.0.2.8").status_code == 200
 
 
+def test_a_network_of_ipv6_is_one_address(cast: Cast) -> None:
+    """A host there has all the addresses of its 64 bits."""
+    limited(cast, api_rate_per_address=5)
+    asked = [cast.call("GET", ME, token="nonsense", address=f"2001:db8::{number:x}").status_code for number in range(1, 13)]
+    assert (asked[0], asked[-1]) == (401, 429)
+    assert cast.call("GET", ME, token="nonsense", address="2001:db8:0:1::1").status_code == 401
+
+
 def test_the_portals_people_are_told_apart_and_proxies_are_not_limited(cast: Cast) -> None:
     limited(cast, api_rate_per_address=5)
     for number in range(12):
