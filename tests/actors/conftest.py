@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 from support.records import KEYS
 
-from messagebroker.actors import ingest
+from messagebroker.actors import ingest, queue_worker
 from messagebroker.actors.broker import Broker, setup_broker
 from messagebroker.actors.broker import broker as the_broker
 from messagebroker.actors.queue_worker import QueueWorker, stop_together
@@ -78,7 +78,8 @@ def enqueue(client: redis_py.Redis) -> Callable[[list[Record]], None]:
 
 
 @pytest.fixture
-def start_worker(broker: Broker) -> Iterator[Callable[..., QueueWorker]]:
+def start_worker(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., QueueWorker]]:
+    monkeypatch.setattr(queue_worker, "_WAKES_EVERY_MS", 50)  # a test does not wait a second for idle threads to stop
     started: list[QueueWorker] = []
 
     def start(queues: tuple[str, ...] = PRIORITIES, threads: int = 2) -> QueueWorker:

@@ -89,10 +89,11 @@ def mixed(monkeypatch: pytest.MonkeyPatch) -> datetime:
     began = datetime(2026, 1, 1, tzinfo=UTC)
     moment = began
     monkeypatch.setattr(clock, "now", lambda: moment)
-    for number in range(200):
-        moment = began + timedelta(minutes=number // 10)
-        actor, action = ("user:a@x.y", "user:b@x.y")[number % 2], ("user.login", "user.logout", "x")[number % 3]
-        audit.record(actor, action, "user", str(number % 9))
+    with connected(), bound.atomic():
+        for number in range(200):
+            moment = began + timedelta(minutes=number // 10)
+            actor, action = ("user:a@x.y", "user:b@x.y")[number % 2], ("user.login", "user.logout", "x")[number % 3]
+            audit.record(actor, action, "user", str(number % 9))
     monkeypatch.undo()
     return began
 
