@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from messagebroker.db.connection import connected
-from messagebroker.db.models import Session, User
+from messagebroker.db.models import PasswordReset, Session, User
 from messagebroker.errors import Refused
 from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
@@ -124,10 +124,12 @@ def page(user_id: int, *, limit: int, after: bytes | None = None) -> list[Sessio
 
 
 def came_from(email: str, address: str) -> bool:
-    """Whether the user of this address of e-mail has logged in from that address before."""
-    query = Session.select(Session.id).join(User).where(User.email == email, Session.address == address)
+    """Whether the user of this address of e-mail logged in from that address before, or used a code from an e-mail there."""
+    begun = Session.select(Session.id).join(User).where(User.email == email, Session.address == address)
+    reset = PasswordReset.select(PasswordReset.created_at).join(User)
+    reset = reset.where(User.email == email, PasswordReset.used_from == address)
     with connected():
-        return query.exists()
+        return bool(begun.exists() or reset.exists())
 
 
 def count_active() -> int:

@@ -58,6 +58,7 @@ class PasswordReset(Base):
     created_at = UtcField()
     expires_at = UtcField(index=True)
     used_at = UtcField(null=True)
+    used_from = AsciiField(max_length=45, null=True)
 
     class Meta:
         table_name = "password_resets"
