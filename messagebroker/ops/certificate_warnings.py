@@ -15,7 +15,8 @@ from messagebroker.errors import Refused
 from messagebroker.ops import audit, clock, pki, registry
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.ca_folder import CaFolder
-from messagebroker.ops.identity import POLICY_SIGNER, serial_of
+from messagebroker.ops.component_certificates import COMPONENTS, MONITORING
+from messagebroker.ops.identity import serial_of
 from messagebroker.ops.metrics import CERTIFICATE_EXPIRES
 from messagebroker.ops.permissions import ADMIN
 from messagebroker.settings import Settings
@@ -86,6 +87,8 @@ class CertificateWarnings:
     def _text(self, row: Certificate) -> str:
         if row.kind == AUTHORITY:
             way_out = "A new CA means a new certificate for every component and every client: plan the change now."
+        elif row.name == MONITORING:
+            way_out = "It belongs to a program that is not ours: run `messagebroker setup` on the main server, which renews it."
         elif row.kind == "component":
             way_out = (
                 f"`messagebroker setup` on the main server renews it, if {row.name} did not do so itself; its log says why."
@@ -118,7 +121,8 @@ def ending_soon(settings: Settings) -> list[Certificate]:
     """
     now = clock.now()
     limit = now + timedelta(days=max(STEPS))
-    trusted = Certificate.revoked_at.is_null() & (Certificate.name != POLICY_SIGNER)  # that one renews itself
+    used = (Certificate.kind == "client") | Certificate.name.in_(COMPONENTS)  # not those that setup made for others once
+    trusted = Certificate.revoked_at.is_null() & used
     columns = (Certificate.serial, Certificate.kind, Certificate.name, Certificate.not_after)
     rows = Certificate.select(*columns).where(trusted & (Certificate.not_after > now) & (Certificate.not_after <= limit))
     newest = {(row.kind, row.name): row for row in rows.order_by(Certificate.not_after)}
