@@ -47,6 +47,8 @@ class Session(Base):
     user_agent = pw.CharField(max_length=255, null=True)
     refresh_hash = FixedBytesField(32)
     previous_hash = FixedBytesField(32, null=True)
+    seen_from = AsciiField(max_length=45, null=True)
+    seen_agent = pw.CharField(max_length=255, null=True)
 
     class Meta:
         table_name = "sessions"
