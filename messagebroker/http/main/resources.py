@@ -70,7 +70,7 @@ def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
         UserSession(),
         Groups(),
         OneGroup(),
-        GroupMembers(),
+        GroupMembers(Lockout(shared, "group-members", scopes=(ACCOUNT,))),
         GroupMember(),
     ]
 
