@@ -222,14 +222,10 @@ def _check_trusted(name: str) -> None:
 
     One that is still valid shows that the client is trusted; one that has ended shows nothing, since nobody revokes it.
     """
-    rows = list(
-        Certificate.select(Certificate.revoked_at, Certificate.not_after).where(
-            (Certificate.name == name) & (Certificate.kind == "client")
-        )
-    )
-    now = clock.now()
-    was_revoked = any(row.revoked_at is not None for row in rows)
-    if was_revoked and not any(row.revoked_at is None and row.not_after > now for row in rows):
+    columns = (Certificate.revoked_at, Certificate.not_after)
+    rows = list(Certificate.select(*columns).where(Certificate.name == name, Certificate.kind == "client"))
+    is_trusted = any(row.revoked_at is None and row.not_after > clock.now() for row in rows)
+    if not is_trusted and any(row.revoked_at is not None for row in rows):
         raise Conflict(f"certificates of {name} were revoked and none is valid; ask an administrator for a new one")
 
 
