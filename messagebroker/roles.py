@@ -22,7 +22,7 @@ class Role:
     folder: str  # its home, inside the installation's root: DATA_DIR of its process
     variables: tuple[str, ...]  # of SECRET_VARIABLES, those that its home's .env holds
     files: tuple[str, ...]  # of SECRET_FILES, those that its home holds
-    has_certificate: bool = True  # `component:NAME`, with its key and ca.crt
+    has_certificate: bool = True  # `component:NAME`, with its key and ca.crt; it renews it itself
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -97,6 +97,7 @@ ROLES: tuple[Role, ...] = (
         folder="worker",
         variables=("DATABASE_URL", *_REDIS),
         files=("secrets/encryption.key",),
+        has_certificate=False,
     ),
     Role(
         name="scheduler",

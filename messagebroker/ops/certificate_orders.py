@@ -75,7 +75,7 @@ def issue(
     Raises:
         NotFound: there is no such client, or none that this person may see.
         Refused: the client is not theirs, only their group's.
-        Conflict: the client is disabled, or an operator revoked all it had.
+        Conflict: the client is disabled; or one of its certificates was revoked, none is valid, and its owner asks.
         TooMany: for today.
         WrongRequest: see `ops.csr`.
     """
@@ -96,7 +96,7 @@ def renew(settings: Settings, serial: str, actor: Actor, *, csr_pem: bytes, days
 
     Raises:
         NotFound: there is no such certificate of a client, or none that this person may see.
-        Conflict: it was revoked.
+        Conflict: it was revoked, or as `issue`.
         Refused, TooMany, WrongRequest: as `issue`.
     """
     before = certificate_list.find(settings, serial)
@@ -107,6 +107,7 @@ def renew(settings: Settings, serial: str, actor: Actor, *, csr_pem: bytes, days
         if only_of is not None:
             if not owns(only_of, client):
                 raise Refused(f"{before.name} is a client of your group; its owner orders certificates for it")
+            _check_trusted(before.name)
             _check_number("client", before.name)
         if client.disabled_at is not None:
             raise Conflict(f"{before.name} is disabled; enable it first")
@@ -217,10 +218,15 @@ def _revoked(settings: Settings, chosen: list[Issued], reason: str, actor: Actor
 
 
 def _check_trusted(name: str) -> None:
-    """A client whose certificates were all revoked comes back by an administrator, not by its owner."""
-    known = registry.certificates_of("client", name)
-    if known and all(one.status == "revoked" for one in known):
-        raise Conflict(f"every certificate of {name} was revoked; ask an administrator for a new one")
+    """A client whose certificates were revoked comes back by an administrator, not by its owner.
+
+    One that is still valid shows that the client is trusted; one that has ended shows nothing, since nobody revokes it.
+    """
+    columns = (Certificate.revoked_at, Certificate.not_after)
+    rows = list(Certificate.select(*columns).where(Certificate.name == name, Certificate.kind == "client"))
+    is_trusted = any(row.revoked_at is None and row.not_after > clock.now() for row in rows)
+    if not is_trusted and any(row.revoked_at is not None for row in rows):
+        raise Conflict(f"certificates of {name} were revoked and none is valid; ask an administrator for a new one")
 
 
 def _check_number(kind: Kind, name: str) -> None:

@@ -18,7 +18,9 @@ from messagebroker.ops.private_files import read_secret
 from messagebroker.roles import ROLES, Role
 from messagebroker.settings import Settings
 
-COMPONENTS = (*(role.name for role in ROLES if role.has_certificate), "monitoring")
+MONITORING = "monitoring"
+"""Of a program that is not ours. A folder of this name in ROOT, where there is one, gets its certificate."""
+COMPONENTS = (*(role.name for role in ROLES if role.has_certificate), MONITORING)
 RENEW_BEFORE = timedelta(days=30)
 
 

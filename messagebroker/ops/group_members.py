@@ -8,10 +8,11 @@ from messagebroker.db import models
 from messagebroker.db.connection import connected
 from messagebroker.db.models import User
 from messagebroker.errors import NotFound
-from messagebroker.ops import audit, clock
+from messagebroker.ops import audit, clock, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
-from messagebroker.ops.groups import user_of
+from messagebroker.ops.groups import NO_USER
+from messagebroker.ops.names import is_email
 
 Group: Any = models.Group  # the stubs of peewee know no columns
 GroupMember: Any = models.GroupMember
@@ -21,15 +22,20 @@ def add_member(group_id: int, email: str, *, actor: Actor) -> User:
     """Puts a user in; they may be in already.
 
     Raises:
-        NotFound: there is no such group or user.
+        NotFound: there is no such group; or no such user, which leaves an audit row: somebody may be trying addresses.
     """
     with change():
         group = _group(group_id)
-        user = user_of(email)
-        if not _membership(group_id, user.id).exists():
+        user = next(iter(users.of_address(email)), None)
+        if user is None:
+            details = {"name": group.name, "address": email.strip() if is_email(email.strip()) else "no address"}
+            audit.record_by(actor, "group.add-member-refused", "group", str(group_id), details)
+        elif not _membership(group_id, user.id).exists():
             GroupMember.insert(group=group_id, user=user.id, added_at=clock.now()).execute()
             audit.record_by(actor, "group.add-member", "group", str(group_id), {"name": group.name, "user": user.email})
-        return user
+    if user is None:
+        raise NotFound(NO_USER)
+    return user
 
 
 def remove_member(group_id: int, user_id: int, *, actor: Actor) -> None:

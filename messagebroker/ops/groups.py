@@ -22,6 +22,7 @@ GroupMember: Any = models.GroupMember
 GroupTopic: Any = models.GroupTopic
 
 LONGEST_NAME, LONGEST_DESCRIPTION, MOST_TOPICS = 100, 500, 200
+NO_USER = "there is no user of this address"
 KEEP: Any = object()
 """For `alter`: this stays as it is."""
 
@@ -176,7 +177,7 @@ def user_of(email: str) -> User:
     """The user of this address; raises NotFound when there is none."""
     found = users.of_address(email)
     if not found:
-        raise NotFound("there is no user of this address")
+        raise NotFound(NO_USER)
     return found[0]
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from messagebroker.errors import ConfigurationError, Refused
 from messagebroker.ops import env_file
-from messagebroker.ops.component_certificates import renewed_itself
+from messagebroker.ops.component_certificates import MONITORING, renewed_itself
 from messagebroker.ops.junctions import files_below, leads_elsewhere
 from messagebroker.ops.keyring import jwt_key_path
 from messagebroker.ops.private_files import read_secret, write_public, write_secret
@@ -27,9 +27,6 @@ from messagebroker.roles import BY_NAME, ROLES, SECRET_VARIABLES, Role
 from messagebroker.settings import Settings
 
 DEFAULT_ROOT = Path(r"C:\MessageBroker") if os.name == "nt" else Path("/var/lib/messagebroker")
-MONITORING = "monitoring"
-"""A folder of this name in ROOT, where there is one, gets the monitoring system's certificate."""
-
 _SECRET_NAMES = frozenset({*SECRET_VARIABLES, *(f"{name}_FILE" for name in SECRET_VARIABLES)})
 _SHARED_HEAD = """\
 # Settings of this installation for every role, NAME=value; docs/settings.md lists them all.

@@ -1,15 +1,18 @@
 """Slows down whoever guesses passwords and codes, and locks nobody out for ever.
 
 Delays grow by 1, 2, 4 … seconds to 15 minutes with every failure after the first few, and failures are forgotten with time.
-They are counted for an account from one address, for the account from all addresses, and for the address. Who has logged in
-from their address before is not held up by what others do to their account. An attempt during a delay is refused unseen
-and does not prolong it. All processes count together in Redis; without it each counts by itself.
+They are counted for an account from one address, for the account from all addresses, and for the address. An attempt during
+a delay is refused unseen and does not prolong it. All processes count together in Redis; without it each counts by itself.
+
+Whoever guesses at every chance keeps an account shut, so there are ways in that strangers cannot shut: who is known at their
+address is judged by their own failures there alone, a password reset by e-mail makes them known, and a one-time password that
+was drawn is judged without the account. Guessing stays bounded: see `docs/security.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from messagebroker.ops.limits import Shared
@@ -25,7 +28,8 @@ class _Scope:
     decay: int  # seconds after which one failure is forgotten
 
 
-_PAIR, _ACCOUNT, _ADDRESS = _Scope(4, 600), _Scope(9, 600), _Scope(49, 30)
+PAIR, ACCOUNT, ADDRESS = "pair", "account", "address"
+_SCOPES = {PAIR: _Scope(4, 600), ACCOUNT: _Scope(9, 600), ADDRESS: _Scope(49, 30)}
 
 _BEGIN = f"""
 local time = redis.call('TIME')
@@ -67,57 +71,69 @@ class Lockout:
     Args:
         shared: where all processes count.
         purpose: what is guessed, such as `login`.
-        is_known: whether an account was used from an address before.
+        scopes: by what strangers are judged.
+        is_known: whether an account was used from an address before: judged by the pair alone.
     """
 
-    def __init__(self, shared: Shared, purpose: str, is_known: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        purpose: str,
+        *,
+        scopes: Collection[str] = tuple(_SCOPES),
+        is_known: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self._shared = shared
         self._purpose = purpose
+        self._scopes = tuple(scopes)
         self._is_known = is_known
-        self._pairs_here = Throttle(failures=5, seconds=300)
-        self._addresses_here = Throttle(failures=50, seconds=300)
+        failures_and_seconds = {PAIR: (5, 300), ACCOUNT: (20, 900), ADDRESS: (50, 300)}
+        self._here = {scope: Throttle(*failures_and_seconds[scope]) for scope in _SCOPES}
 
     def begin(self, account: str, address: str) -> float:
         """Seconds to wait; 0: the attempt may be made, and counts as failed until it is said to be something else."""
-        account = _normal(account)
-        scopes = self._scopes(account, address)
-        numbers = [number for scope in scopes.values() for number in (scope.free, scope.decay)]
-        wait = self._shared.run("EVAL", _BEGIN, len(scopes), *scopes, *numbers)
+        names = _names(account, address)
+        scopes = self._judging(names[ACCOUNT], address)
+        numbers = [number for scope in scopes for number in (_SCOPES[scope].free, _SCOPES[scope].decay)]
+        wait = self._shared.run("EVAL", _BEGIN, len(scopes), *(self._key(scope, names) for scope in scopes), *numbers)
         if wait is not None:
             return int(wait) / 1000
-        return max(self._pairs_here.wait_seconds(f"{account} {address}"), self._addresses_here.wait_seconds(address))
+        return max(self._here[scope].wait_seconds(names[scope]) for scope in scopes)
 
     def failed(self, account: str, address: str) -> None:
         """The attempt failed: for the time when Redis is away; there it is counted already."""
-        self._pairs_here.failed(f"{_normal(account)} {address}")
-        self._addresses_here.failed(address)
+        for scope, name in _names(account, address).items():
+            self._here[scope].failed(name)
 
     def forgiven(self, account: str, address: str) -> None:
         """The attempt was no guess."""
-        scopes = self._scopes(_normal(account), address)
-        self._shared.run("EVAL", _FORGIVE, len(scopes), *scopes)
+        names = _names(account, address)
+        scopes = self._judging(names[ACCOUNT], address)
+        self._shared.run("EVAL", _FORGIVE, len(scopes), *(self._key(scope, names) for scope in scopes))
 
     def succeeded(self, account: str, address: str) -> None:
         """It was right: this account's failures from this address are forgotten."""
-        account = _normal(account)
         self.forgiven(account, address)
-        self._shared.run("DEL", self._key("pair", f"{account} {address}"))
-        self._pairs_here.succeeded(f"{account} {address}")
+        self._forget(account, address, PAIR)
 
-    def clear(self, account: str) -> None:
-        """Forgets what was guessed for an account from everywhere: its owner showed otherwise who they are."""
-        self._shared.run("DEL", self._key("account", _normal(account)))
+    def clear(self, account: str, address: str) -> None:
+        """Forgets what was guessed for an account from everywhere: its owner showed otherwise who they are, from there."""
+        self._forget(account, address, PAIR, ACCOUNT)
 
-    def _scopes(self, account: str, address: str) -> dict[str, _Scope]:
-        scopes = {self._key("pair", f"{account} {address}"): _PAIR, self._key("address", address): _ADDRESS}
-        if not self._is_known(account, address):
-            scopes[self._key("account", account)] = _ACCOUNT
-        return scopes
+    def _forget(self, account: str, address: str, *scopes: str) -> None:
+        names = _names(account, address)
+        self._shared.run("DEL", *(self._key(scope, names) for scope in scopes))
+        for scope in scopes:
+            self._here[scope].succeeded(names[scope])
 
-    def _key(self, scope: str, name: str) -> str:
-        hashed = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]  # what was typed may be a password
+    def _judging(self, account: str, address: str) -> tuple[str, ...]:
+        return (PAIR,) if self._is_known is not None and self._is_known(account, address) else self._scopes
+
+    def _key(self, scope: str, names: dict[str, str]) -> str:
+        hashed = hashlib.sha256(names[scope].encode("utf-8", "surrogatepass")).hexdigest()[:32]  # it may be a password
         return f"{NAMESPACE}:lockout:{self._purpose}:{scope}:{hashed}"
 
 
-def _normal(account: str) -> str:
-    return account.strip().lower()
+def _names(account: str, address: str) -> dict[str, str]:
+    account = account.strip().lower()
+    return {PAIR: f"{account} {address}", ACCOUNT: account, ADDRESS: address}

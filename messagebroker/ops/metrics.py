@@ -59,7 +59,7 @@ AUDIT_CHAIN_BROKEN = Gauge(
 
 CERTIFICATE_EXPIRES = Gauge(
     f"{_P}_certificate_expires_seconds",
-    "Until the newest certificate of a client or component ends; those that end within 30 days.",
+    "Until the newest certificate of a client, a component or the CA ends; those that end within 30 days.",
     ["kind", "name"],
     registry=REGISTRY,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PasswordReset, User
@@ -15,6 +16,8 @@ from messagebroker.ops.changes import change, locked
 from messagebroker.settings import Settings
 
 LIFE = timedelta(minutes=30)
+PACE = timedelta(minutes=10)
+"""Between two e-mails to one person: whoever asks all the time fills no mailbox, and voids no code before it was used."""
 _KEPT = timedelta(days=7)
 SUBJECT = "Message Broker: choose a new password"
 TEXT = """\
@@ -33,24 +36,30 @@ class WrongToken(Refused):
 
 
 def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
-    """Sends a token to the user of this address; earlier ones are void. Whether there is such a user.
+    """Sends a token to the user of this address; earlier ones are void. Whether one was sent.
+
+    None is when there is no such user, and when the last one was sent less than `PACE` ago.
 
     Raises:
-        BrokerError: as `mail.send`.
+        BrokerError: as `mail.send`; the token is void then.
     """
-    found = [user for user in users.of_address(typed) if user.disabled_at is None]
-    if not found:
-        return False
-    [user] = found
     token, now = secrets.token_urlsafe(32), clock.now()
     with change():
+        user = _user_of(typed)
+        if user is None or _unused(user).where(PasswordReset.created_at > now - PACE).exists():
+            return False
         PasswordReset.delete().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null()).execute()
         PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
         audit.record_by(actor, "user.forgot-password", "user", user.email)
     text = TEXT.format(email=user.email, portal=_portal(settings), token=token, until=now + LIFE)
     from messagebroker.ops import mail  # loads what sends; main knows for a long time only that it could
 
-    mail.send(settings, user.email, SUBJECT, text)
+    try:
+        mail.send(settings, user.email, SUBJECT, text)
+    except BaseException:  # so that the next attempt need not wait
+        with connected():
+            PasswordReset.delete().where(PasswordReset.token_hash == _hash(token)).execute()
+        raise
     return True
 
 
@@ -65,7 +74,8 @@ def reset(token: str, new: str, *, address: str | None = None, user_agent: str |
     stored = passwords.hashed(new)  # before the transaction: it takes long
     with change():
         user = _holder(token, taking=True)
-        PasswordReset.update(used_at=clock.now()).where(PasswordReset.token_hash == _hash(token)).execute()
+        used = {"used_at": clock.now(), "used_from": audit.ascii_text(address, 45)}
+        PasswordReset.update(used).where(PasswordReset.token_hash == _hash(token)).execute()
         actor = Actor(name=f"user:{user.email}", address=address, user_agent=user_agent)
         users.store_password(user, stored, must_change=False, actor=actor, action="user.mailed-password")
     return user
@@ -75,6 +85,16 @@ def forget_old() -> int:
     """Removes tokens that ended a week ago; how many."""
     with connected():
         return int(PasswordReset.delete().where(PasswordReset.expires_at < clock.now() - _KEPT).execute())
+
+
+def _user_of(typed: str) -> User | None:
+    """Locked, so that two who ask at once send one e-mail."""
+    found = [user for user in users.of_address(typed) if user.disabled_at is None]
+    return locked(User.select().where(User.id == found[0].id)).first() if found else None
+
+
+def _unused(user: User) -> Any:
+    return PasswordReset.select().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null())
 
 
 def _holder(token: str, *, taking: bool = False) -> User:

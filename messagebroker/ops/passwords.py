@@ -27,6 +27,9 @@ MIN_SCORE = 3
 """Of zxcvbn's 0 to 4: more than a hundred million guesses by somebody who knows what people choose."""
 _LOOKED_AT = 72  # characters; the work grows with the square of the length, and what is longer is good already
 
+_ONE_TIME = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
+_is_one_time = re.compile(rf"[{_ONE_TIME}]{{4}}(-[{_ONE_TIME}]{{4}}){{3}}").fullmatch
+
 _hasher = PasswordHasher(time_cost=5, memory_cost=7 * 1024, parallelism=1)
 """As strong as OWASP's first choice (19 MiB, twice), with less memory."""
 
@@ -57,9 +60,13 @@ def is_outdated(stored: str) -> bool:
 
 
 def one_time() -> str:
-    """A password of 80 bits that people can type."""
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
-    return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(4))
+    """A password of 79 bits that people can type."""
+    return "-".join("".join(secrets.choice(_ONE_TIME) for _ in range(4)) for _ in range(4))
+
+
+def may_be_one_time(password: str) -> bool:
+    """Whether it looks like one of `one_time`: nobody finds one of those by guessing, and nobody may keep one."""
+    return _is_one_time(password) is not None
 
 
 def check(password: str, email: str) -> None:
@@ -75,6 +82,8 @@ def check(password: str, email: str) -> None:
         raise WeakPassword(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
     if not password.isprintable():
         raise WeakPassword("a password has no control characters")
+    if may_be_one_time(password):
+        raise WeakPassword("this is what a one-time password looks like; choose one of your own")
     if len(set(password)) < 5:
         raise WeakPassword("this password is too easy to guess: it repeats a few characters")
     hint = _weakness(password, email)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from messagebroker.db.connection import connected
-from messagebroker.db.models import Session, User
+from messagebroker.db.models import PasswordReset, Session, User
 from messagebroker.errors import Refused
 from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
@@ -17,7 +17,7 @@ from messagebroker.ops.changes import change, locked
 from messagebroker.ops.tokens import Tokens
 
 TOGETHER = timedelta(seconds=10)
-"""Two refreshes with the same token in this time are one person's two windows; later ones are a thief's or a victim's."""
+"""Two refreshes with the same token in this time, from one place, are one person's two windows; else one is a thief's."""
 _KEPT = timedelta(days=30)
 _BATCH = 500
 
@@ -67,16 +67,19 @@ def begin(tokens: Tokens, user: User, *, address: str | None = None, user_agent:
 
 
 def refresh(tokens: Tokens, given: str, *, actor: Actor) -> Pair:
-    """New tokens for a refresh token, which is used up. One that was used up long ago ends the session: somebody stole it.
+    """New tokens for a refresh token, which is used up. One that was used up ends the session: somebody stole it.
+
+    But for a moment, for who has the address and the user agent of whoever used it up: their windows may refresh at once.
 
     Raises:
         RefreshRefused: it is not good, or not any more.
-        RefreshedMeanwhile: it was good until another request used it just now.
+        RefreshedMeanwhile: it was good until another request from the same place used it just now; that leaves an audit row.
     """
     session = tokens.session_of(given)
     if session is None:
         raise RefreshRefused("this refresh token is not valid; log in again")
     new, now = tokens.new_refresh(session), clock.now()
+    place = {"seen_from": audit.ascii_text(actor.address, 45), "seen_agent": audit.printable(actor.user_agent, 255)}
     with change():
         row = locked(Session.select().where(Session.id == session)).first()
         user = None if row is None else User.get_or_none(User.id == row.user_id)
@@ -85,13 +88,18 @@ def refresh(tokens: Tokens, given: str, *, actor: Actor) -> Pair:
         if bytes(row.refresh_hash) == _hash(given):
             expires_at = min(now + tokens.idle, row.created_at + tokens.longest)
             Session.update(
-                refresh_hash=_hash(new), previous_hash=row.refresh_hash, seen_at=now, expires_at=expires_at
+                refresh_hash=_hash(new), previous_hash=row.refresh_hash, seen_at=now, expires_at=expires_at, **place
             ).where(Session.id == session).execute()  # fmt: skip
             return Pair(user=user, session=session, access=tokens.issue(user, session), refresh=new, expires_at=expires_at)
-        previous = row.previous_hash
-        if previous is not None and bytes(previous) == _hash(given) and now - row.seen_at < TOGETHER:
-            raise RefreshedMeanwhile("another request used this refresh token a moment ago; use the tokens that it got")
-        _end(session, Why.REUSED, actor, user)
+        is_last = row.previous_hash is not None and bytes(row.previous_hash) == _hash(given)
+        same_place = (row.seen_from, row.seen_agent) == (place["seen_from"], place["seen_agent"])
+        together = is_last and same_place and now - row.seen_at < TOGETHER
+        if together:
+            audit.record_by(actor, "session.refresh-again", "session", ids.text(session), {"user": user.email})
+        else:
+            _end(session, Why.REUSED, actor, user)
+    if together:
+        raise RefreshedMeanwhile("another request used this refresh token a moment ago; use the tokens that it got")
     raise RefreshRefused("this refresh token was used before, so that somebody else may have it: the session has ended")
 
 
@@ -124,10 +132,12 @@ def page(user_id: int, *, limit: int, after: bytes | None = None) -> list[Sessio
 
 
 def came_from(email: str, address: str) -> bool:
-    """Whether the user of this address of e-mail has logged in from that address before."""
-    query = Session.select(Session.id).join(User).where(User.email == email, Session.address == address)
+    """Whether the user of this address of e-mail logged in from that address before, or used a code from an e-mail there."""
+    begun = Session.select(Session.id).join(User).where(User.email == email, Session.address == address)
+    reset = PasswordReset.select(PasswordReset.created_at).join(User)
+    reset = reset.where(User.email == email, PasswordReset.used_from == address)
     with connected():
-        return query.exists()
+        return bool(begun.exists() or reset.exists())
 
 
 def count_active() -> int:

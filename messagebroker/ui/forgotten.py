@@ -14,7 +14,10 @@ from messagebroker.ui.password import SHORTEST
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.wording import explanation
 
-SENT = "If this address belongs to somebody here, an e-mail with a code is on its way. It is good for half an hour."
+SENT = (
+    "If this address belongs to somebody here, an e-mail with a code is on its way. It is good for half an hour. "
+    "If you asked less than ten minutes ago, use the code that came then."
+)
 
 
 class Forgotten:

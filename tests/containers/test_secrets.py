@@ -24,7 +24,6 @@ HOLDERS = {
     "main.secret": ("main",),
     "main.key": ("main",),
     "proxy.key": ("main", "proxy"),
-    "worker.key": ("main", "worker"),
     "portal.key": ("main", "portal"),
 }
 """As the table in docs/operations.md says."""

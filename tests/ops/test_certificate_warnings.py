@@ -13,7 +13,9 @@ from support.cast import audited
 from support.pki import installed
 
 from messagebroker.db.models import Certificate, CertificateWarning, Client, User
+from messagebroker.errors import Refused
 from messagebroker.ops import certificate_warnings, certificates, clock, mail
+from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.certificate_warnings import CertificateWarnings
 from messagebroker.ops.metrics import CERTIFICATE_EXPIRES
 from messagebroker.settings import Settings
@@ -38,10 +40,10 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class Mails(list[tuple[str, str, str]]):
-    broken = False
+    broken: str | None = None
 
     def __call__(self, settings: Settings, to: str, subject: str, text: str) -> None:
-        if self.broken:
+        if self.broken == to:
             raise OSError("mail server is away")
         self.append((to, subject, text))
 
@@ -88,7 +90,7 @@ def test_who_has_renewed_or_may_not_send_is_left_in_peace(settings: Settings, at
     person("root@example.org", "admin")
     CertificateWarnings(settings, mails).round()
     assert [subject for _, subject, _ in mails] == ["Message Broker: the certificate of active ends in 20 days"]
-    certificate_warnings.show()
+    certificate_warnings.show(settings)
     shown = {tuple(sample.labels.values()): sample.value for sample in CERTIFICATE_EXPIRES.collect()[0].samples}
     assert list(shown) == [("client", "active")]
     assert 19.9 * 86_400 < shown["client", "active"] < 20.1 * 86_400
@@ -114,18 +116,74 @@ def test_the_owner_is_told_or_the_admins_where_there_is_none(settings: Settings,
     assert "messagebroker setup" in text
 
 
-def test_a_mail_that_could_not_be_sent_is_sent_later_and_once(settings: Settings) -> None:
+def test_a_mail_that_could_not_be_sent_is_sent_later_and_once(settings: Settings, at: Any) -> None:
     certificates.issue(settings, "acme", days=10)
-    person("root@example.org", "admin")
+    for name in ("one", "two"):
+        person(f"{name}@example.org", "admin")
     mails = Mails()
-    mails.broken = True
+    mails.broken = "one@example.org"
     warnings = CertificateWarnings(settings, mails)
     warnings.round()
     assert len(audited("certificate.expires")) == 1
-    mails.broken = False
-    warnings.round()
-    warnings.round()
+    assert [to for to, _, _ in mails] == ["two@example.org"]
+    mails.broken = None
+    for minutes in (1, 11, 21):
+        at(minutes / 1440)
+        warnings.round()
+    assert sorted(to for to, _, _ in mails) == ["one@example.org", "two@example.org"]
+    assert len(audited("certificate.expires")) == 1
+
+
+def test_a_main_that_ends_between_row_and_mail_loses_none(settings: Settings, at: Any) -> None:
+    class Ended(BaseException):
+        """The process is no more."""
+
+    def end(*_: Any) -> None:
+        raise Ended
+
+    certificates.issue(settings, "acme", days=10)
+    person("root@example.org", "admin")
+    with pytest.raises(Ended):
+        CertificateWarnings(settings, end).round()
+    mails = Mails()
+    for minutes in (1, 11, 21):
+        at(minutes / 1440)
+        for _ in range(2):
+            CertificateWarnings(settings, mails).round()
     assert [to for to, _, _ in mails] == ["root@example.org"]
+    assert len(audited("certificate.expires")) == 1
+
+
+def test_who_the_mail_server_will_not_have_is_not_tried_for_ever(settings: Settings, at: Any) -> None:
+    tried = []
+
+    def refuse(settings: Settings, to: str, *_: str) -> None:
+        tried.append(to)
+        raise Refused("the mail server will not have this recipient")
+
+    certificates.issue(settings, "acme", days=10)
+    person("root@example.org", "admin")
+    for minutes in (1, 11, 21):
+        at(minutes / 1440)
+        CertificateWarnings(settings, refuse).round()
+    assert tried == ["root@example.org"]
+
+
+def test_the_end_of_the_ca_is_told_as_any_other(settings: Settings, at: Any) -> None:
+    ends = CaFolder(settings).ca.certificate.not_valid_after_utc
+    days = (ends - clock.now()) / timedelta(days=1)
+    person("root@example.org", "admin")
+    mails = Mails()
+    for left in (40, 29.9, 20, 13.9, 6.9, 0.9):
+        at(days - left)
+        CertificateWarnings(settings, mails).round()
+    assert [json.loads(row.details)["step"] for row in audited("certificate.expires")] == [30, 14, 7, 1]
+    assert {json.loads(row.details)["holder"] for row in audited("certificate.expires")} == {"ca:ca"}
+    assert [subject for _, subject, _ in mails][-1] == "Message Broker: the certificate of the CA ends in 1 day"
+    assert "for every component and every client" in mails[0][2]
+    certificate_warnings.show(settings)
+    shown = {tuple(sample.labels.values()): sample.value for sample in CERTIFICATE_EXPIRES.collect()[0].samples}
+    assert list(shown) == [("ca", "ca")]
 
 
 def test_mail_is_sent_where_a_server_is_configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def files(settings: Settings) -> dict[str, bytes]:
 
 
 def test_every_component_gets_a_certificate_once(settings: Settings) -> None:
-    assert ensure(settings) == list(COMPONENTS) == ["main", "proxy", "worker", "portal", "monitoring"]
+    assert ensure(settings) == list(COMPONENTS) == ["main", "proxy", "portal", "monitoring"]
     before = files(settings)
     assert ensure(settings) == []
     assert files(settings) == before
@@ -39,7 +39,7 @@ def test_a_certificate_is_good_for_what_others_call_its_holder(tmp_path: Path) -
     assert domains(settings, "main") == everybody | {"main"}
     assert domains(settings, "proxy") == everybody | {"broker.example.org"}
     assert domains(settings, "portal") == everybody | {"2001:db8::1"}
-    assert domains(settings, "worker") == everybody
+    assert domains(settings, "monitoring") == everybody
 
 
 def test_a_further_name_renews_and_keeps_the_earlier_ones(settings: Settings) -> None:
@@ -51,10 +51,10 @@ def test_a_further_name_renews_and_keeps_the_earlier_ones(settings: Settings) ->
 
 def test_what_ends_within_a_month_is_renewed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     ensure(settings)
-    certificates.renew(settings, "worker", days=40, announce=False)
+    certificates.renew(settings, "portal", days=40, announce=False)
     assert ensure(settings) == []
     monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(days=11))
-    assert ensure(settings) == ["worker"]
+    assert ensure(settings) == ["portal"]
 
 
 def test_a_certificate_that_ends_with_the_ca_is_not_renewed_for_ever(

@@ -12,7 +12,7 @@ from messagebroker.ops import backup, certificates, clock, doctor_certificates, 
 from messagebroker.ops.findings import Finding
 from messagebroker.settings import Settings
 
-ROLES = ("main", "proxy", "worker", "portal")
+ROLES = ("main", "proxy", "portal")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def only(settings: Settings) -> Finding:
 
 def test_fresh_certificates_are_good(settings: Settings) -> None:
     assert bad(settings) == []
-    assert len(list(doctor_certificates.check(settings))) == 5
+    assert len(list(doctor_certificates.check(settings))) == 4
 
 
 def test_no_ca(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_certificate_of_another_ca(settings: Settings, tmp_path: Path) -> None
 
 
 def test_a_key_that_does_not_match(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "certs" / "main.key").write_bytes((tmp_path / "certs" / "worker.key").read_bytes())
+    (tmp_path / "certs" / "main.key").write_bytes((tmp_path / "certs" / "portal.key").read_bytes())
     assert "does not belong to the certificate" in only(settings).text
     assert "certs renew main" in only(settings).fix
 
@@ -75,9 +75,9 @@ def test_a_missing_half(settings: Settings, tmp_path: Path) -> None:
 def test_a_certificate_that_ended_or_ends_soon(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(days=350))
-    assert [finding.level for finding in bad(settings)] == ["warning"] * 4
+    assert [finding.level for finding in bad(settings)] == ["warning"] * 3
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(days=370))
-    assert [finding.level for finding in bad(settings)] == ["error"] * 4
+    assert [finding.level for finding in bad(settings)] == ["error"] * 3
     assert "ended on" in bad(settings)[0].text
     monkeypatch.setattr(clock, "now", lambda: now() - timedelta(days=1))
     assert {finding.fix for finding in bad(settings)} == {"set the clock"}
@@ -92,8 +92,8 @@ def test_a_clients_certificate_that_ends_soon(settings: Settings) -> None:
 
 def test_a_certificate_of_somebody_else(settings: Settings, tmp_path: Path) -> None:
     for ending in ("crt", "key"):
-        (tmp_path / "certs" / f"proxy.{ending}").write_bytes((tmp_path / "certs" / f"worker.{ending}").read_bytes())
-    assert "stands for component:worker" in only(settings).text
+        (tmp_path / "certs" / f"proxy.{ending}").write_bytes((tmp_path / "certs" / f"portal.{ending}").read_bytes())
+    assert "stands for component:portal" in only(settings).text
 
 
 def test_a_revoked_certificate(settings: Settings) -> None:
@@ -106,7 +106,7 @@ def test_a_revoked_certificate(settings: Settings) -> None:
 
 def test_another_domain(settings: Settings, tmp_path: Path) -> None:
     moved = quiet(tmp_path, primary_domain="broker.example.org")
-    assert ["broker.example.org" in finding.text for finding in bad(moved)] == [True] * 4
+    assert ["broker.example.org" in finding.text for finding in bad(moved)] == [True] * 3
 
 
 @pytest.mark.parametrize("name", ["certs/main.key", "ca/ca.key", "ca/policy.key"])

@@ -21,7 +21,6 @@ def test_the_first_start_makes_everything_and_the_second_nothing(settings: Setti
         "ca.key",
         "main.crt",
         "proxy.crt",
-        "worker.crt",
         "portal.crt",
         "monitoring.crt",
         "demo.crt",

@@ -8,7 +8,7 @@ import redis as redis_py
 
 from messagebroker.ops import lockout
 from messagebroker.ops.limits import Shared
-from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.lockout import ACCOUNT, ADDRESS, PAIR, Lockout
 from messagebroker.ops.redis_client import connect
 from messagebroker.settings import load
 
@@ -22,7 +22,7 @@ def redis(redis_url: str) -> Iterator[redis_py.Redis]:
 
 
 def new(redis: redis_py.Redis, *known: str) -> Lockout:
-    return Lockout(Shared(redis), "login", lambda account, address: address in known)
+    return Lockout(Shared(redis), "login", is_known=lambda account, address: address in known)
 
 
 def fail(lock: Lockout, address: str = HERE, account: str = ADA) -> float:
@@ -32,9 +32,9 @@ def fail(lock: Lockout, address: str = HERE, account: str = ADA) -> float:
     return wait
 
 
-def pass_time(redis: redis_py.Redis, seconds: float) -> None:
+def pass_time(redis: redis_py.Redis, seconds: float, scope: str = "*") -> None:
     """Moves what is stored into the past."""
-    for key in redis.keys("messagebroker:lockout:*"):
+    for key in redis.keys(f"messagebroker:lockout:*:{scope}:*"):
         for field in ("at", "till"):
             redis.hset(key, field, int(float(redis.hget(key, field) or 0) - seconds * 1000))
 
@@ -83,15 +83,82 @@ def test_a_botnet_is_slowed_down_and_its_victim_is_not_where_they_always_are(red
     assert lock.begin("bob@example.org", "203.0.113.99") == 0, "another account"
 
 
-def test_who_is_elsewhere_gets_in_after_the_delay_and_at_once_after_a_reset(redis: redis_py.Redis) -> None:
+def guess_at_every_chance(redis: redis_py.Redis, lock: Lockout, hours: float) -> Iterator[int]:
+    """From a new address each time, as soon as a guess is let through; yields after each how many there were."""
+    guesses, seconds = 0, 0.0
+    while seconds < hours * 3600:
+        address = f"203.0.{guesses // 250}.{guesses % 250}"
+        wait = lock.begin(ADA, address)
+        if wait == 0:
+            lock.failed(ADA, address)
+            guesses += 1
+            yield guesses
+        else:
+            seconds += wait + 0.001
+            pass_time(redis, wait + 0.001, ACCOUNT)
+
+
+def test_guessing_for_hours_shuts_nobody_out_who_is_known(redis: redis_py.Redis) -> None:
+    known = {HERE}
+    lock = Lockout(Shared(redis), "login", is_known=lambda account, address: address in known)
+    for guesses in guess_at_every_chance(redis, lock, hours=6):
+        assert lock.begin(ADA, HERE) == 0, guesses
+        lock.succeeded(ADA, HERE)
+        if guesses > 19:
+            assert lock.begin(ADA, THERE) > 500, "a stranger would always come too late; so she resets her password"
+    assert guesses > 30
+    known.add(THERE)
+    lock.clear(ADA, THERE)
+    for _ in guess_at_every_chance(redis, lock, hours=6):
+        assert lock.begin(ADA, THERE) == 0
+        lock.succeeded(ADA, THERE)
+
+
+def test_who_is_known_is_not_held_up_by_a_neighbour_who_tries_everybody(redis: redis_py.Redis) -> None:
+    lock = Lockout(Shared(redis), "login", is_known=lambda account, address: account == ADA)
+    for number in range(60):
+        fail(lock, HERE, f"user{number}@example.org")
+    assert lock.begin("bob@example.org", HERE) > 0
+    assert lock.begin(ADA, HERE) == 0
+
+
+@pytest.mark.parametrize("patience", [0, 600])
+def test_many_addresses_have_so_many_guesses_a_day_and_no_more(redis: redis_py.Redis, patience: float) -> None:
+    lock, days, number, seconds = new(redis), [0, 0], 0, 0.0
+    while seconds < 2 * 86_400:
+        wait = lock.begin(ADA, f"203.0.{number // 250}.{number % 250}")
+        if wait == 0:
+            days[int(seconds // 86_400)] += 1
+            number += 1
+        pause = wait + 0.001 if wait else (patience if number > 19 else 0)
+        seconds += pause
+        if pause:
+            pass_time(redis, pause, ACCOUNT)
+    assert 96 <= days[0] <= 164
+    assert 90 <= days[1] <= 144
+
+
+def test_a_reset_ends_the_delays_of_where_it_was_made(redis: redis_py.Redis) -> None:
     lock = new(redis)
-    for number in range(14):
-        fail(lock, f"203.0.113.{number}")
-        pass_time(redis, 20)
-    wait = lock.begin(ADA, THERE) or lock.begin(ADA, THERE)
-    assert wait <= 900
-    lock.clear(ADA)
+    for _ in range(8):
+        pass_time(redis, fail(lock, THERE))
+    while fail(lock, THERE) == 0:
+        pass
+    lock.clear(ADA, THERE)
     assert lock.begin(ADA, THERE) == 0
+
+
+def test_only_the_scopes_that_are_asked_for_judge(redis: redis_py.Redis) -> None:
+    by_address = Lockout(Shared(redis), "forgotten", scopes=(ADDRESS,))
+    for number in range(20):
+        assert by_address.begin(ADA, f"203.0.113.{number}") == 0
+    for _ in range(30):
+        assert by_address.begin(ADA, HERE) == 0
+    by_pair = Lockout(Shared(redis), "inside", scopes=(PAIR,))
+    for _ in range(5):
+        by_pair.begin(ADA, HERE)
+    assert by_pair.begin(ADA, HERE) > 0
+    assert by_pair.begin(ADA, THERE) == 0
 
 
 def test_one_address_that_tries_everybody_is_slowed_down(redis: redis_py.Redis) -> None:
@@ -156,6 +223,16 @@ def test_without_redis_each_process_counts() -> None:
         assert lock.begin(ADA, THERE) == 0
         lock.succeeded(ADA, HERE)
         assert lock.begin(ADA, HERE) == 0
+
+
+def test_without_redis_many_addresses_are_bounded_too_and_who_is_known_gets_in() -> None:
+    with connect(load({}, environment="test", redis_port=1)) as nowhere:
+        lock = new(nowhere, HERE)
+        assert [fail(lock, f"203.0.113.{number}") for number in range(20)] == [0] * 20
+        assert 0 < lock.begin(ADA, THERE) <= 900
+        assert lock.begin(ADA, HERE) == 0
+        lock.clear(ADA, THERE)
+        assert lock.begin(ADA, THERE) == 0
 
 
 def test_a_redis_that_went_away_is_no_fresh_start(redis: redis_py.Redis) -> None:

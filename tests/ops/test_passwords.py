@@ -29,7 +29,16 @@ def test_one_time_passwords_are_good_ones_and_differ() -> None:
     assert len(made) == 100
     for password in made:
         assert re.fullmatch(r"(?:[a-hjkmnp-z2-9]{4}-){3}[a-hjkmnp-z2-9]{4}", password)
-        passwords.check(password, "ada@example.org")
+        assert passwords.may_be_one_time(password)
+        passwords.check(password.replace("-", " "), "ada@example.org")
+        with pytest.raises(WeakPassword, match="one of your own"):
+            passwords.check(password, "ada@example.org")
+
+
+@pytest.mark.parametrize("other", ["", "long enough", "ABCD-efgh-jkmn-pqrs", "abcd-efgh-jkmn-pqrs-", "abcl-efgh-jkmn-pqrs"])
+def test_other_passwords_do_not_look_like_one_time_ones(other: str) -> None:
+    assert not passwords.may_be_one_time(other)
+    assert passwords.may_be_one_time("abcd-efgh-jkmn-pqrs")
 
 
 @pytest.mark.parametrize("weak", ["", "eleven char", "x" * 201, "ababababababab", "ADA@example.org", "tab\tin the middle"])

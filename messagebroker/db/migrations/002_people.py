@@ -47,6 +47,8 @@ class Session(Base):
     user_agent = pw.CharField(max_length=255, null=True)
     refresh_hash = FixedBytesField(32)
     previous_hash = FixedBytesField(32, null=True)
+    seen_from = AsciiField(max_length=45, null=True)
+    seen_agent = pw.CharField(max_length=255, null=True)
 
     class Meta:
         table_name = "sessions"
@@ -58,6 +60,7 @@ class PasswordReset(Base):
     created_at = UtcField()
     expires_at = UtcField(index=True)
     used_at = UtcField(null=True)
+    used_from = AsciiField(max_length=45, null=True)
 
     class Meta:
         table_name = "password_resets"
@@ -120,6 +123,7 @@ class CertificateWarning(Base):
     serial = AsciiField(max_length=40)
     days = pw.SmallIntegerField()
     told_at = UtcField()
+    mail_due_at = UtcField(null=True)
 
     class Meta:
         table_name = "certificate_warnings"

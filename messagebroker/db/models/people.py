@@ -53,6 +53,8 @@ class Session(Base):
     user_agent = pw.CharField(max_length=255, null=True)
     refresh_hash = FixedBytesField(32)  # of the token that is good now
     previous_hash = FixedBytesField(32, null=True)  # of the one before
+    seen_from = AsciiField(max_length=45, null=True)  # who refreshed last: address
+    seen_agent = pw.CharField(max_length=255, null=True)  # and user agent
 
     class Meta:
         table_name = "sessions"
@@ -66,6 +68,7 @@ class PasswordReset(Base):
     created_at = UtcField()
     expires_at = UtcField(index=True)
     used_at = UtcField(null=True)
+    used_from = AsciiField(max_length=45, null=True)
 
     class Meta:
         table_name = "password_resets"

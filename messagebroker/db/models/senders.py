@@ -52,6 +52,7 @@ class CertificateWarning(Base):
     serial = AsciiField(max_length=40)
     days = pw.SmallIntegerField()
     told_at = UtcField()
+    mail_due_at = UtcField(null=True)  # until the e-mail was sent
 
     class Meta:
         table_name = "certificate_warnings"

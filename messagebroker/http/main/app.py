@@ -57,7 +57,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             *resources.of_operations(settings, redis),
         ],
         checks=[("database", _database_problem)],
-        refresh_metrics=lambda: gauges.refresh(redis),
+        refresh_metrics=lambda: gauges.refresh(redis, settings),
         warnings=lambda: [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"],
     )
 

@@ -17,6 +17,8 @@ from messagebroker.http.openapi import PUBLIC, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import password_resets
 from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.login_lockout import LoginLockout
+from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.password_resets import WrongToken
 from messagebroker.ops.passwords import MAX_LENGTH, WeakPassword
 from messagebroker.settings import Settings
@@ -40,7 +42,11 @@ class ResetRequest(msgspec.Struct, forbid_unknown_fields=True):
 class Forgotten:
     """The same answer in the same time for every address: whether there is such a user is looked up later, elsewhere.
 
+    Nobody is refused for the account that they name, or whoever asks all the time would shut this door for its owner.
+
     Args:
+        settings: say whether there is a mail server.
+        lockout: by address.
         enqueue: hands address of e-mail, IP address and user agent to the job that looks, draws a token and sends it.
     """
 
@@ -78,7 +84,10 @@ class Forgotten:
 
 
 class Reset:
-    """Ends every session of the person; they log in with the new password, and their second factor if they have one."""
+    """Ends every session of the person; they log in with the new password, and their second factor if they have one.
+
+    Wrong codes hold nobody up but by `API_RATE_PER_ADDRESS`: 256 bits are not guessed.
+    """
 
     rights: ClassVar = {"POST": Right(anonymous=True)}
     operations: ClassVar = (
@@ -88,8 +97,7 @@ class Reset:
         ),
     )  # fmt: skip
 
-    def __init__(self, lockout: Lockout, at_login: Lockout) -> None:
-        self._lockout = lockout
+    def __init__(self, at_login: LoginLockout) -> None:
         self._at_login = at_login
         self._decoder = msgspec.json.Decoder(ResetRequest)
 
@@ -97,18 +105,12 @@ class Reset:
         """204."""
         caller: Caller = request.context.caller
         given = read_json(request, self._decoder)
-        address = str(caller.address)
-        wait = self._lockout.begin(address, address)
-        if wait > 0:
-            raise too_many(wait)
         try:
             user = password_resets.reset(given.token, given.new_password, address=caller.address, user_agent=caller.user_agent)
         except WrongToken as error:
-            self._lockout.failed(address, address)
+            AUTH_REFUSED.labels("reset-token-invalid").inc()
             raise Problem(403, "reset-token-invalid", str(error), field="token") from None
         except WeakPassword as error:
-            self._lockout.forgiven(address, address)
             raise Problem(422, "weak-password", str(error), field="new_password") from None
-        self._lockout.succeeded(address, address)
-        self._at_login.clear(user.email)
+        self._at_login.clear(user.email, str(caller.address))
         response.status = 204

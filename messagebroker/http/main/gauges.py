@@ -10,10 +10,10 @@ from messagebroker.errors import BrokerError
 from messagebroker.ops import certificate_warnings, heartbeats, sessions
 from messagebroker.ops.metrics import CERTIFICATE_EXPIRES, LEADERS, PROCESSES, SESSIONS_ACTIVE
 from messagebroker.roles import ROLES
-from messagebroker.settings import WITH_DATABASE
+from messagebroker.settings import WITH_DATABASE, Settings
 
 
-def refresh(redis: redis_py.Redis) -> None:
+def refresh(redis: redis_py.Redis, settings: Settings) -> None:
     """Brings the gauges up to date; who cannot be counted is left out, not shown as it was."""
     observe_queues(redis)
     PROCESSES.clear()
@@ -23,7 +23,7 @@ def refresh(redis: redis_py.Redis) -> None:
         found = heartbeats.alive()
         SESSIONS_ACTIVE.set(sessions.count_active())
         with connected():
-            certificate_warnings.show()
+            certificate_warnings.show(settings)
     except BrokerError:
         return  # main's readiness says that the database is away
     for role in (role.name for role in ROLES if role.name in WITH_DATABASE):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, ClassVar
 
 import falcon
 import msgspec
 
+from messagebroker.errors import NotFound
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
 from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, seen
 from messagebroker.http.main.people import UserId, number
+from messagebroker.http.main.tokens import WAIT, too_many
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import cursors, group_members
+from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.permissions import Permission
 
 
 class MemberView(msgspec.Struct, kw_only=True):
@@ -46,12 +52,14 @@ class GroupMembers:
             path_types={"group_id": GroupId}, security=TOKEN, tag="people",
         ),
         Operation(
-            "POST", ONE + "/members", "Put somebody in a group", NewMember, {200: MemberView, 404: None},
-            path_types={"group_id": GroupId}, security=TOKEN, tag="people", description="Also for the group's manager.",
+            "POST", ONE + "/members", "Put somebody in a group", NewMember, {200: MemberView, 404: None, 429: None},
+            path_types={"group_id": GroupId}, security=TOKEN, tag="people", response_headers=WAIT,
+            description="Also for the group's manager, who is slowed down when they try addresses that are nobody's.",
         ),
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, lockout: Lockout) -> None:
+        self._lockout = lockout
         self._decoder = msgspec.json.Decoder(NewMember)
 
     def on_get(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
@@ -72,8 +80,27 @@ class GroupMembers:
         caller: Caller = request.context.caller
         group = seen(caller, group_id, managing=True)
         given = read_json(request, self._decoder)
-        user = group_members.add_member(group.id, given.email, actor=caller.actor)
+        with self._slowed_down(caller):
+            user = group_members.add_member(group.id, given.email, actor=caller.actor)
         answer(response, MemberView(id=user.id, email=user.email))
+
+    @contextmanager
+    def _slowed_down(self, caller: Caller) -> Iterator[None]:
+        """Who may not see the list of users could try addresses instead, since a 404 tells that one is nobody's."""
+        assert caller.person is not None
+        if caller.may(Permission.USERS_READ):
+            yield
+            return
+        who = caller.person.email, str(caller.address)
+        wait = self._lockout.begin(*who)
+        if wait > 0:
+            raise too_many(wait)
+        try:
+            yield
+        except NotFound:
+            self._lockout.failed(*who)
+            raise
+        self._lockout.forgiven(*who)
 
 
 class GroupMember:

@@ -15,6 +15,7 @@ from messagebroker.http.openapi import PUBLIC, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import audit, sessions, users
 from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.login_lockout import LoginLockout
 from messagebroker.ops.metrics import FAILED_LOGINS, LOGINS
 from messagebroker.ops.second_factor import SecondFactor
 from messagebroker.ops.tokens import Tokens
@@ -43,7 +44,7 @@ class Login:
         ),
     )  # fmt: skip
 
-    def __init__(self, tokens: Tokens, lockout: Lockout, second_factor: SecondFactor) -> None:
+    def __init__(self, tokens: Tokens, lockout: LoginLockout, second_factor: SecondFactor) -> None:
         self._tokens = tokens
         self._decoder = msgspec.json.Decoder(LoginRequest)
         self._lockout = lockout
@@ -54,37 +55,50 @@ class Login:
         caller: Caller = request.context.caller
         given = read_json(request, self._decoder)
         address = str(caller.address)
-        wait = self._lockout.begin(given.email, address)
-        if wait > 0:
-            LOGINS.labels("throttled").inc()
-            FAILED_LOGINS.labels("throttled").inc()
-            raise too_many(wait)
+        lockout = self._lockout.of(given.password)
+        _hold_up(lockout.begin(given.email, address))
         user = users.authenticate(given.email, given.password)
         if user is None:
-            raise self._refusal(caller, given.email, "wrong-credentials", "e-mail address or password is wrong")
-        self._ask_for_second_factor(user, given, caller)
-        self._lockout.succeeded(user.email, address)
+            lockout.failed(given.email, address)
+            raise _refusal(caller, given.email, "wrong-credentials", "e-mail address or password is wrong")
+        self._ask_for_second_factor(user, given, caller, lockout)
+        lockout.succeeded(user.email, address)
         LOGINS.labels("ok").inc()
         audit.record(f"user:{user.email}", "user.login", "user", user.email, caller.address, caller.user_agent)
         pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
         answer(response, session_answer(self._tokens, pair))
 
-    def _ask_for_second_factor(self, user: User, given: LoginRequest, caller: Caller) -> None:
+    def _ask_for_second_factor(self, user: User, given: LoginRequest, caller: Caller, lockout: Lockout) -> None:
         if user.totp_confirmed_at is None:
             return
+        address, codes = str(caller.address), self._lockout.codes
         if given.code is None:
-            self._lockout.forgiven(user.email, str(caller.address))
+            lockout.forgiven(user.email, address)
             raise Problem(
                 401, "second-factor-required", "send the same again with `code` from your authenticator", field="code"
             )
+        wait = codes.begin(user.email, address)
+        if wait > 0:
+            lockout.forgiven(user.email, address)
+            _hold_up(wait)
         if not self._second.check(user, given.code, caller.actor):
-            raise self._refusal(caller, user.email, "wrong-code", "this code is wrong, or was used already", field="code")
+            for each in (lockout, codes):
+                each.failed(user.email, address)
+            raise _refusal(caller, user.email, "wrong-code", "this code is wrong, or was used already", field="code")
+        codes.succeeded(user.email, address)
 
-    def _refusal(self, caller: Caller, typed: str, name: str, detail: str, field: str | None = None) -> Problem:
-        """Names accounts that exist. What else was typed may be a password in the wrong box, and is not kept."""
-        self._lockout.failed(typed, str(caller.address))
-        LOGINS.labels("refused").inc()
-        FAILED_LOGINS.labels(name).inc()
-        known = users.is_known(typed)
-        audit.record_by(caller.actor, "user.login-failed", "user", typed.strip().lower() if known else "unknown")
-        return Problem(401, name, detail, field=field)
+
+def _hold_up(wait: float) -> None:
+    if wait > 0:
+        LOGINS.labels("throttled").inc()
+        FAILED_LOGINS.labels("throttled").inc()
+        raise too_many(wait)
+
+
+def _refusal(caller: Caller, typed: str, name: str, detail: str, field: str | None = None) -> Problem:
+    """Names accounts that exist. What else was typed may be a password in the wrong box, and is not kept."""
+    LOGINS.labels("refused").inc()
+    FAILED_LOGINS.labels(name).inc()
+    known = users.is_known(typed)
+    audit.record_by(caller.actor, "user.login-failed", "user", typed.strip().lower() if known else "unknown")
+    return Problem(401, name, detail, field=field)

@@ -34,22 +34,20 @@ from messagebroker.http.main.tokens import Logout, Refresh
 from messagebroker.http.main.users import OneUser, UserPassword, Users, UserSecondFactor
 from messagebroker.ops import sessions
 from messagebroker.ops.limits import Shared
-from messagebroker.ops.lockout import Lockout
+from messagebroker.ops.lockout import ACCOUNT, ADDRESS, PAIR, Lockout
+from messagebroker.ops.login_lockout import LoginLockout
 from messagebroker.ops.opening import Opener
 from messagebroker.ops.second_factor import SecondFactor
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings
 
 
-def _nobody_is_known(account: str, address: str) -> bool:
-    return False
-
-
 def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
     """Logging in and out, users, sessions, groups."""
     second = SecondFactor(settings)
-    at_login = Lockout(shared, "login", sessions.came_from)
-    inside, by_mail, with_token = (Lockout(shared, purpose, _nobody_is_known) for purpose in ("inside", "forgotten", "reset"))
+    at_login = LoginLockout(shared, sessions.came_from)
+    inside = Lockout(shared, "inside", scopes=(PAIR, ACCOUNT))  # a token says whose account it is: nobody tries many
+    by_mail = Lockout(shared, "forgotten", scopes=(ADDRESS,))
     return [
         Login(signer, at_login, second),
         Refresh(signer),
@@ -57,7 +55,7 @@ def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
         Me(),
         Password(signer, inside),
         Forgotten(settings, by_mail, jobs.mail_password_reset.send),
-        Reset(with_token, at_login),
+        Reset(at_login),
         MySecondFactor(second, inside),
         ConfirmSecondFactor(second, inside),
         RemoveSecondFactor(second, inside),
@@ -72,7 +70,7 @@ def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
         UserSession(),
         Groups(),
         OneGroup(),
-        GroupMembers(),
+        GroupMembers(Lockout(shared, "group-members", scopes=(ACCOUNT,))),
         GroupMember(),
     ]
 

@@ -61,15 +61,15 @@ def too_many(wait: float) -> Problem:
 
 
 class Refresh:
-    """Each refresh token is good once. One that comes a second time later ends the session: two have it."""
+    """Each refresh token is good once. One that comes a second time, later or from elsewhere, ends the session: two have it."""
 
     rights: ClassVar = {"POST": Right(anonymous=True)}
     operations: ClassVar = (
         Operation(
             "POST", REFRESH_PATH, "New tokens", RefreshRequest,
             {200: SessionAnswer, 401: None, 403: None, 409: None, 429: None, 503: None}, security=PUBLIC, tag="people",
-            description="A 409 `refreshed-meanwhile`: another request used the token within ten seconds before; the session "
-            "goes on. A token that comes back later than that ends the session.",
+            description="A 409 `refreshed-meanwhile`: another request from the same address, with the same user agent, used "
+            "the token within ten seconds before; the session goes on. Any other token that comes back ends the session.",
         ),
     )  # fmt: skip
 
@@ -83,6 +83,7 @@ class Refresh:
         try:
             pair = sessions.refresh(self._tokens, given.refresh_token, actor=request.context.caller.actor)
         except RefreshedMeanwhile as error:
+            AUTH_REFUSED.labels("refreshed-meanwhile").inc()
             raise Problem(409, "refreshed-meanwhile", str(error), field="refresh_token") from None
         except RefreshRefused as error:
             AUTH_REFUSED.labels("refresh-invalid").inc()

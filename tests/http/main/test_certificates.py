@@ -60,6 +60,16 @@ def present(cast: Cast, name: str, pem: str) -> None:
     cast.peers[name] = peer_of_certificate(pki.load_certificate(pem.encode()))
 
 
+def ended_certificate(cast: Cast) -> str:
+    """The serial of one that acme was given for a day, three days ago."""
+    then = clock.now() - timedelta(days=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "now", lambda: then)
+        serial = certificates.issue(cast.settings, "acme", days=1).issued.serial
+    certificates.register_issued(cast.settings)
+    return serial
+
+
 # issuing
 
 
@@ -187,6 +197,28 @@ def test_an_owner_does_not_bring_a_revoked_client_back_and_an_admin_does(acme: C
     assert_problem(acme.post(f"{PATH}/{serial}/renew", "user", json={"csr": csr()}), 409, "conflict")
     assert_problem(acme.post(f"{PATH}/{serial}/renew", "admin", json={"csr": csr()}), 409, "conflict")
     assert order(acme, "admin").status_code == 201
+    assert order(acme, "user").status_code == 201, "trusted again"
+
+
+def test_a_certificate_that_has_ended_does_not_bring_a_revoked_client_back(acme: Cast) -> None:
+    ended, current = ended_certificate(acme), issued(acme)["serial"]
+    assert acme.post("/api/v1/clients/acme/revoke", "admin", json={}).json["serials"] == [current]
+    request = {"csr": csr()}
+    for answer in (
+        order(acme, "user"),
+        acme.post(PATH + "/bundle", "user", json={"name": "acme"}),
+        acme.post(f"{PATH}/{ended}/renew", "user", json=request),
+        acme.post(f"{PATH}/{current}/renew", "user", json=request),
+    ):
+        assert_problem(answer, 409, "conflict")
+    assert acme.post(f"{PATH}/{ended}/renew", "admin", json=request).status_code == 201
+    assert order(acme, "user").status_code == 201
+
+
+def test_an_owner_brings_a_client_back_whose_certificates_only_ended(acme: Cast) -> None:
+    serial = ended_certificate(acme)
+    assert acme.post(f"{PATH}/{serial}/renew", "user", json={"csr": csr()}).status_code == 201
+    assert order(acme, "user").status_code == 201
 
 
 def test_a_loop_somewhere_does_not_fill_the_ca(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

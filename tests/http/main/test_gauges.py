@@ -30,12 +30,12 @@ def test_roles_without_a_port_are_counted_by_main(cast: Cast) -> None:
 
 def test_certificates_that_end_soon_are_told(cast: Cast) -> None:
     now = clock.now()
-    for serial, days in (("1", 10), ("2", 100)):
-        row = {"serial": serial, "name": f"c{serial}", "kind": "component", "pem": "x", "not_before": now}
+    for serial, name, days in (("1", "proxy", 10), ("2", "portal", 100), ("3", "worker", 10)):  # worker: of an earlier release
+        row = {"serial": serial, "name": name, "kind": "component", "pem": "x", "not_before": now}
         Certificate.insert(**row, not_after=now + timedelta(days=days)).execute()
     [line] = [line for line in scraped(cast) if line.startswith("messagebroker_certificate_expires_seconds")]
     name, value = line.rsplit(" ", 1)
-    assert name == 'messagebroker_certificate_expires_seconds{kind="component",name="c1"}'
+    assert name == 'messagebroker_certificate_expires_seconds{kind="component",name="proxy"}'
     assert 9.9 * 86_400 < float(value) <= 10 * 86_400
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from falcon import testing
-from support.cast import PASSWORD, TEST, Cast, assert_problem
+from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 
 from messagebroker.ops import group_members, groups, users
 
@@ -93,6 +94,38 @@ def test_its_manager_puts_people_in_and_takes_them_out(cast: Cast, team: int) ->
     assert call(cast, "DELETE", f"{path}/{added.json['id']}", "manager").status_code == 204
     assert_problem(call(cast, "DELETE", f"{path}/{added.json['id']}", "manager"), 404, "not-found")
     assert_problem(call(cast, "POST", path, "manager", {"email": "nobody@example.org"}), 404, "not-found")
+
+
+def test_who_tries_addresses_is_slowed_down_and_leaves_a_trace(cast: Cast, team: int) -> None:
+    path = f"{PATH}/{team}/members"
+
+    def add(role: str, email: str) -> int:
+        return call(cast, "POST", path, role, {"email": email}).status_code
+
+    for _ in range(25):
+        assert add("manager", "outsider@example.org") == 200, "a class is put in without being held up"
+    tried = [add("manager", f"guess{number}@example.org") for number in range(22)]
+    assert tried[:20] == [404] * 20
+    assert tried[20:] == [429] * 2
+    assert add("manager", "outsider@example.org") == 429
+    assert [add("user_manager", f"guess{number}@example.org") for number in range(25)] == [404] * 25, "sees all users anyway"
+    rows = [(row.actor, json.loads(row.details)) for row in audited("group.add-member-refused")]
+    assert rows[0] == ("user:manager@example.org", {"name": "team", "address": "guess0@example.org"})
+    assert len(rows) == 20 + 25
+    add("admin", "my secret password")
+    assert json.loads(audited("group.add-member-refused")[-1].details)["address"] == "no address"
+
+
+def test_who_tries_addresses_is_slowed_down_everywhere(online: Cast) -> None:
+    made = groups.create("team", actor=TEST)
+    groups.alter(made.id, manager="user@example.org", actor=TEST)
+    path, users_token = f"{PATH}/{made.id}/members", online.token("user")
+    tried = [
+        online.call("POST", path, token=users_token, json={"email": f"guess{n}@example.org"}, address=f"192.0.2.{n}")
+        for n in range(11)
+    ]
+    assert [answer.status_code for answer in tried] == [404] * 10 + [429]
+    assert tried[-1].headers["retry-after"] == "1"
 
 
 def test_pages_of_members(cast: Cast, team: int) -> None:

@@ -8,6 +8,7 @@ from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 from messagebroker.db.models import Session
 from messagebroker.http.main.sessions import PATH
 from messagebroker.ops import users
+from messagebroker.ops.metrics import AUTH_REFUSED
 
 LOGIN, REFRESH, LOGOUT, ME = "/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/logout", "/api/v1/auth/me"
 
@@ -29,8 +30,33 @@ def test_refresh_goes_on_where_the_login_was(cast: Cast) -> None:
     assert answer.json["session_id"] == begun["session_id"]
     assert 0 < answer.json["refresh_expires_in"] <= cast.settings.session_idle_hours * 3600
     assert cast.call("GET", ME, token=answer.json["access_token"]).status_code == 200
-    again = cast.post(REFRESH, json={"refresh_token": begun["refresh_token"]})
-    assert_problem(again, 409, "refreshed-meanwhile")
+
+
+def test_two_windows_may_refresh_at_once_and_it_leaves_a_trace(cast: Cast) -> None:
+    begun, counted = log_in(cast), AUTH_REFUSED.labels("refreshed-meanwhile")
+    before = counted._value.get()
+    new = cast.post(REFRESH, json={"refresh_token": begun["refresh_token"]}).json
+    for _ in range(2):
+        again = cast.post(REFRESH, json={"refresh_token": begun["refresh_token"]})
+        assert_problem(again, 409, "refreshed-meanwhile")
+    assert cast.call("GET", ME, token=new["access_token"]).status_code == 200
+    assert [entry.object_id for entry in audited("session.refresh-again")] == [begun["session_id"]] * 2
+    assert counted._value.get() == before + 2
+
+
+@pytest.mark.parametrize("thief", [{"address": "203.0.113.9"}, {"headers": {"User-Agent": "curl/8"}}], ids=["address", "agent"])
+@pytest.mark.parametrize("thief_first", [True, False])
+def test_a_refresh_token_from_two_places_at_once_ends_the_session(cast: Cast, thief: dict[str, Any], thief_first: bool) -> None:
+    begun = log_in(cast, headers={"User-Agent": "Lynx/1"})
+    owner: dict[str, Any] = {"headers": {"User-Agent": "Lynx/1"}}
+    token = {"refresh_token": begun["refresh_token"]}
+    first, second = (thief, owner) if thief_first else (owner, thief)
+    new = cast.post(REFRESH, json=token, **first).json
+    assert_problem(cast.post(REFRESH, json=token, **second), 401, "refresh-invalid")
+    assert_problem(cast.call("GET", ME, token=new["access_token"]), 401, "token-invalid")
+    assert_problem(cast.post(REFRESH, json={"refresh_token": new["refresh_token"]}, **first), 401, "refresh-invalid")
+    assert [entry.details for entry in audited("session.end")] == ['{"user": "user@example.org", "why": "reused"}']
+    assert audited("session.refresh-again") == []
 
 
 def test_a_stolen_refresh_token_ends_the_session_for_both(cast: Cast) -> None:
@@ -67,12 +93,22 @@ def test_after_a_password_change_only_the_new_session_is_good(cast: Cast) -> Non
     assert cast.post(REFRESH, json={"refresh_token": new["refresh_token"]}).status_code == 200
 
 
-def test_after_a_change_of_role_the_same_token_has_the_new_rights(cast: Cast) -> None:
-    begun = log_in(cast, "operator")
-    assert cast.call("GET", "/api/v1/messages", token=begun["access_token"]).status_code == 200
+def test_after_a_change_of_role_the_same_token_has_the_new_rights_and_no_old_ones(cast: Cast) -> None:
+    token = log_in(cast, "operator")["access_token"]
+    settings, users_path = "/api/v1/settings", "/api/v1/users"
+    assert [cast.call("GET", path, token=token).status_code for path in (settings, users_path)] == [200, 403]
     users.set_role("operator@example.org", "user_manager", actor=TEST)
-    assert cast.call("GET", "/api/v1/users", token=begun["access_token"]).status_code == 200
-    assert cast.call("GET", "/api/v1/audit", token=begun["access_token"]).status_code == 403
+    assert [cast.call("GET", path, token=token).status_code for path in (settings, users_path)] == [403, 200]
+    users.set_role("operator@example.org", "user", actor=TEST)
+    assert [cast.call("GET", path, token=token).status_code for path in (settings, users_path)] == [403, 403]
+    assert cast.call("GET", ME, token=token).json["role"] == "user"
+
+
+def test_after_a_demotion_the_same_token_reads_no_queue(online: Cast) -> None:
+    token = log_in(online, "operator")["access_token"]
+    assert online.call("GET", "/api/v1/queue/stats", token=token).status_code == 200
+    users.set_role("operator@example.org", "user", actor=TEST)
+    assert_problem(online.call("GET", "/api/v1/queue/stats", token=token), 403, "forbidden")
 
 
 def test_people_see_and_end_their_own(cast: Cast) -> None:
