@@ -9,7 +9,7 @@ from datetime import timedelta
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PasswordReset, User
 from messagebroker.errors import Refused
-from messagebroker.ops import audit, clock, passwords, users
+from messagebroker.ops import audit, clock, passwords, stored_passwords, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
 from messagebroker.settings import Settings
@@ -44,7 +44,8 @@ def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
     [user] = found
     token, now = secrets.token_urlsafe(32), clock.now()
     with change():
-        PasswordReset.delete().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null()).execute()
+        stored_passwords.locked_user(user.id)
+        stored_passwords.void_codes(user)
         PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
         audit.record_by(actor, "user.forgot-password", "user", user.email)
     text = TEXT.format(email=user.email, portal=_portal(settings), token=token, until=now + LIFE)
@@ -61,14 +62,15 @@ def reset(token: str, new: str, *, address: str | None = None, user_agent: str |
         WrongToken: it is not good, or not any more.
         WeakPassword: the new password will not do; the token stays good.
     """
-    passwords.check(new, _holder(token).email)
+    holder = _holder(token)
+    passwords.check(new, holder.email)
     stored = passwords.hashed(new)  # before the transaction: it takes long
     with change():
+        stored_passwords.locked_user(holder.id)
         user = _holder(token, taking=True)
         PasswordReset.update(used_at=clock.now()).where(PasswordReset.token_hash == _hash(token)).execute()
         actor = Actor(name=f"user:{user.email}", address=address, user_agent=user_agent)
-        users.store_password(user, stored, must_change=False, actor=actor, action="user.mailed-password")
-    return user
+        return stored_passwords.store(user, stored, must_change=False, actor=actor, action="user.mailed-password")
 
 
 def forget_old() -> int:
