@@ -9,7 +9,7 @@ import msgspec
 
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
-from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, seen
+from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, hold_to_own_scope, seen
 from messagebroker.http.main.people import UserId, number
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
@@ -47,7 +47,8 @@ class GroupMembers:
         ),
         Operation(
             "POST", ONE + "/members", "Put somebody in a group", NewMember, {200: MemberView, 404: None},
-            path_types={"group_id": GroupId}, security=TOKEN, tag="people", description="Also for the group's manager.",
+            path_types={"group_id": GroupId}, security=TOKEN, tag="people",
+            description="Also for the group's manager. Nobody puts in themselves where they would read more than they may.",
         ),
     )  # fmt: skip
 
@@ -72,7 +73,9 @@ class GroupMembers:
         caller: Caller = request.context.caller
         group = seen(caller, group_id, managing=True)
         given = read_json(request, self._decoder)
-        user = group_members.add_member(group.id, given.email, actor=caller.actor)
+        user = group_members.add_member(
+            group.id, given.email, actor=caller.actor, check=lambda user: hold_to_own_scope(caller, user, group.id)
+        )
         answer(response, MemberView(id=user.id, email=user.email))
 
 
