@@ -8,7 +8,7 @@ from typing import Any
 
 import peewee as pw
 import pytest
-from support.audit import AuditEntry, AuditSeal, Log, seals, unchecked
+from support.audit import AuditEntry, AuditSeal, Log, check_again, seals, unchecked
 from support.installed import quiet, url_of
 
 from messagebroker.db import audit_seals
@@ -23,6 +23,7 @@ def log(database: pw.Database, tmp_path: Path) -> Iterator[Log]:
     keyring.first_secrets(settings)
     AUDIT_CHAIN_BROKEN.set(0)
     yield Log(settings)
+    check_again()
     AUDIT_CHAIN_BROKEN.set(0)
 
 
