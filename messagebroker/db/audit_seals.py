@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import peewee as pw
@@ -14,6 +14,10 @@ AuditEntry: Any = models.AuditEntry  # the stubs of peewee know no columns
 AuditSeal: Any = models.AuditSeal
 
 Row = dict[str, Any]
+Link = tuple[int, int, bytes, Row | None]
+"""Number, row's id, the link itself, and the row (None: it is gone)."""
+_IN_CHAIN = AuditSeal.seq >= 1
+"""The chain begins with 1. Whoever writes a seal below that wants its row to look sealed."""
 _OF_ROW = [
     AuditEntry.id, AuditEntry.created_at, AuditEntry.actor, AuditEntry.action, AuditEntry.object_type, AuditEntry.object_id,
     AuditEntry.address, AuditEntry.user_agent, AuditEntry.details, AuditEntry.signature,
@@ -22,7 +26,7 @@ _OF_ROW = [
 
 def last_seal(*, locked: bool = False) -> tuple[int, bytes] | None:
     """Number and link of the last one. `locked`: nobody else adds one before this transaction ends, or fails."""
-    query = AuditSeal.select(AuditSeal.seq, AuditSeal.mac).order_by(AuditSeal.seq.desc()).limit(1).tuples()
+    query = AuditSeal.select(AuditSeal.seq, AuditSeal.mac).where(_IN_CHAIN).order_by(AuditSeal.seq.desc()).limit(1).tuples()
     found = list(query.for_update() if locked and is_mysql() else query)
     return (int(found[0][0]), bytes(found[0][1])) if found else None
 
@@ -43,31 +47,76 @@ def newest_sealed_row() -> int:
     return int(AuditSeal.select(pw.fn.MAX(AuditSeal.audit_id)).scalar() or 0)
 
 
-def unsealed(after: int, until: int | None, limit: int) -> list[Row]:
-    """Rows without a seal with ids in (after, until], the lowest first."""
+def strays(limit: int) -> list[tuple[int, int]]:
+    """Number and row of seals that are not in the chain."""
+    found = AuditSeal.select(AuditSeal.seq, AuditSeal.audit_id).where(~_IN_CHAIN).order_by(AuditSeal.seq).limit(limit)
+    return [(int(seq), int(row)) for seq, row in found.tuples()]
+
+
+def remove(forged: Sequence[tuple[int, int]]) -> None:
+    """Takes out seals, given as number and row."""
+    for seq, row in forged:
+        AuditSeal.delete().where(AuditSeal.seq == seq, AuditSeal.audit_id == row).execute()
+
+
+def newest_links(rows: int) -> dict[int, tuple[int, bytes | None]]:
+    """Among so many newest rows, by id: the number of the seal and the row's signature. What is not sealed is left out."""
+    lowest = list(AuditEntry.select(AuditEntry.id).order_by(AuditEntry.id.desc()).offset(rows - 1).limit(1).tuples())
+    query = AuditEntry.select(AuditEntry.id, AuditSeal.seq, AuditEntry.signature).join(
+        AuditSeal, on=((AuditSeal.audit_id == AuditEntry.id) & _IN_CHAIN)
+    )
+    if lowest:
+        query = query.where(AuditEntry.id >= lowest[0][0], AuditSeal.audit_id >= lowest[0][0])
+    return {int(row): (int(seq), signature and bytes(signature)) for row, seq, signature in query.tuples()}
+
+
+def windows(rows: int) -> Iterator[tuple[int | None, int | None]]:
+    """The whole log in parts (after, until] of so many rows, however far apart their ids are; None is its beginning and end."""
+    after: int | None = None
+    while True:
+        query = AuditEntry.select(AuditEntry.id).order_by(AuditEntry.id).offset(rows - 1).limit(1)
+        found = list((query if after is None else query.where(AuditEntry.id > after)).tuples())
+        until = int(found[0][0]) if found else None
+        yield after, until
+        if until is None:
+            return
+        after = until
+
+
+def unsealed(after: int | None, until: int | None, limit: int) -> list[Row]:
+    """Rows without a place in the chain with ids in (after, until], the lowest first."""
     query = (
         AuditEntry.select(*_OF_ROW)
-        .join(AuditSeal, pw.JOIN.LEFT_OUTER, on=(AuditSeal.audit_id == AuditEntry.id))
-        .where(AuditSeal.seq.is_null(), AuditEntry.id > after)
+        .join(AuditSeal, pw.JOIN.LEFT_OUTER, on=((AuditSeal.audit_id == AuditEntry.id) & _IN_CHAIN))
+        .where(AuditSeal.seq.is_null())
     )
+    if after is not None:
+        query = query.where(AuditEntry.id > after)
     if until is not None:
         query = query.where(AuditEntry.id <= until)
     return list(query.order_by(AuditEntry.id).limit(limit).dicts())
 
 
-def id_range() -> tuple[int, int]:
-    """The lowest and the highest id of the log; (0, 0) when it is empty."""
-    found = AuditEntry.select(pw.fn.MIN(AuditEntry.id), pw.fn.MAX(AuditEntry.id)).tuples()
-    low, high = next(iter(found))
-    return int(low or 0), int(high or 0)
+def newest_row() -> int:
+    """The highest id of the log, 0 when it is empty."""
+    return int(AuditEntry.select(pw.fn.MAX(AuditEntry.id)).scalar() or 0)
 
 
-def sealed(after: int, limit: int) -> list[tuple[int, int, bytes, Row | None]]:
-    """Number, row's id, link and row (None: it is gone) of the seals after that number, in order."""
+def sealed(after: int, limit: int) -> list[Link]:
+    """The links after that number, in order."""
+    return _links(AuditSeal.seq > after, limit)
+
+
+def numbered(numbers: Collection[int]) -> dict[int, Link]:
+    """The links of these numbers that there are."""
+    return {link[0]: link for link in _links(AuditSeal.seq.in_(list(numbers)), len(numbers))}
+
+
+def _links(which: Any, limit: int) -> list[Link]:
     query = (
         AuditSeal.select(AuditSeal.seq, AuditSeal.audit_id, AuditSeal.mac, *_OF_ROW)
         .join(AuditEntry, pw.JOIN.LEFT_OUTER, on=(AuditSeal.audit_id == AuditEntry.id))
-        .where(AuditSeal.seq > after)
+        .where(which)
         .order_by(AuditSeal.seq)
         .limit(limit)
     )

@@ -20,6 +20,7 @@ from messagebroker.db.writing import give_up_connection, kept_connection, writin
 from messagebroker.errors import BrokerError
 from messagebroker.ops import audit_rows
 from messagebroker.ops.audit_head import Head, HeadFile
+from messagebroker.ops.audit_recent import Recent
 from messagebroker.ops.metrics import AUDIT_CHAIN_BROKEN, AUDIT_SEALED
 from messagebroker.settings import Settings
 
@@ -61,6 +62,7 @@ class Chain:
     def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
         self._key = audit_rows.chain_key(settings)
+        self._recent = Recent(self._key)
         self._heads = HeadFile(settings)
         self._kept: Head | None = None  # what the head file says, once it was read
         self._sweep_at = float("-inf")
@@ -73,6 +75,8 @@ class Chain:
             ConfigurationError: the head file cannot be written.
         """
         with kept_connection():
+            self._keep_what_is_ahead()
+            self._remove_forged()
             sealed = self._sweep() if time.monotonic() >= self._sweep_at else self._newest()
             self._keep_head()
         AUDIT_SEALED.inc(sealed)
@@ -80,22 +84,35 @@ class Chain:
 
     def _newest(self) -> int:
         sealed = 0
-        newest = min(audit_seals.newest_sealed_row(), audit_seals.id_range()[1])  # a forged seal names any row
+        newest = min(audit_seals.newest_sealed_row(), audit_seals.newest_row())  # a forged seal names any row
         while rows := audit_seals.unsealed(newest - _LATE, None, _BATCH):
             sealed += self._add(rows)
         return sealed
 
     def _sweep(self) -> int:
-        low, high = audit_seals.id_range()
-        sealed, after = 0, low - 1
-        while after < high and not self._stop.is_set():
-            until = after + _WINDOW
+        sealed = 0
+        for after, until in audit_seals.windows(_WINDOW):
+            if self._stop.is_set():
+                break
             while rows := audit_seals.unsealed(after, until, _BATCH):
                 sealed += self._add(rows)
                 self._keep_head()
-            after = until
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
         return sealed
+
+    def _remove_forged(self) -> None:
+        """Links that no main made: they keep rows from being sealed."""
+        forged = audit_seals.strays(_BATCH) + self._recent.forged()
+        if forged:
+            AUDIT_CHAIN_BROKEN.set(1)
+            _log.error(
+                "somebody wrote links into the audit log's chain; they were removed, and their rows are sealed;"
+                " run `messagebroker audit verify`",
+                number=len(forged),
+                links=[f"{seq} of row {row}" for seq, row in forged[:10]],
+            )
+            with writing():
+                audit_seals.remove(forged)
 
     def _add(self, rows: list[audit_seals.Row]) -> int:
         """All of them, or none where another main was faster: then some of them may have their links."""
@@ -108,8 +125,16 @@ class Chain:
                     seals.append((seq, int(row["id"]), mac))
                 audit_seals.add(seals)
         except pw.IntegrityError:
+            self._remove_forged()  # which would be in the way for ever
             return 0
+        self._recent.added(zip((seq for seq, _, _ in seals), rows, strict=True))
         return len(rows)
+
+    def _keep_what_is_ahead(self) -> None:
+        """Before main adds to it: whoever put a link at the end may take it away again, or have made the last possible one."""
+        kept = self._kept or self._heads.last() or _NOTHING
+        if head().seq > kept.seq:
+            self._keep_head()
 
     def _keep_head(self) -> None:
         """Writes down where the chain ends, when that follows from what was written before."""

@@ -13,7 +13,9 @@ from messagebroker.db.connection import connected
 from messagebroker.ops import audit_rows
 from messagebroker.ops.audit_head import Head
 
-Kind = Literal["changed", "removed", "inserted", "seal-changed", "seals-missing", "head-differs", "went-back", "head-file"]
+Kind = Literal[
+    "changed", "removed", "inserted", "seal-changed", "seal-inserted", "seals-missing", "head-differs", "went-back", "head-file"
+]
 _BATCH = 2000
 
 
@@ -67,6 +69,9 @@ class Walk:
         with connected():
             last = audit_seals.last_seal()
             total = last[0] if last else 0
+            for seq, row_id in audit_seals.strays(_BATCH):
+                what = f"link {seq} of row {row_id} was inserted: it is outside of the chain, which begins with 1"
+                self._find("seal-inserted", what, row_id, seq)
             self.copies = {copy: original for original, copy in audit_seals.repeated_signatures()}
             at = 0
             while found := audit_seals.sealed(at, _BATCH):
@@ -148,12 +153,8 @@ class Walk:
         return finding
 
     def _unsealed(self) -> Iterator[audit_seals.Row]:
-        low, high = audit_seals.id_range()
-        after = low - 1
-        while after < high:
-            until = after + 10_000
+        for after, until in audit_seals.windows(10_000):
             at = after
             while found := audit_seals.unsealed(at, until, _BATCH):
                 yield from found
                 at = int(found[-1]["id"])
-            after = until

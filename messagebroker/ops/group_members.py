@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from messagebroker.db import models
@@ -18,8 +19,8 @@ Group: Any = models.Group  # the stubs of peewee know no columns
 GroupMember: Any = models.GroupMember
 
 
-def add_member(group_id: int, email: str, *, actor: Actor) -> User:
-    """Puts a user in; they may be in already.
+def add_member(group_id: int, email: str, *, actor: Actor, check: Callable[[User], None] | None = None) -> User:
+    """Puts a user in; they may be in already. `check` sees them before, while nobody else changes the group, and may raise.
 
     Raises:
         NotFound: there is no such group; or no such user, which leaves an audit row: somebody may be trying addresses.
@@ -30,9 +31,13 @@ def add_member(group_id: int, email: str, *, actor: Actor) -> User:
         if user is None:
             details = {"name": group.name, "address": email.strip() if is_email(email.strip()) else "no address"}
             audit.record_by(actor, "group.add-member-refused", "group", str(group_id), details)
-        elif not _membership(group_id, user.id).exists():
-            GroupMember.insert(group=group_id, user=user.id, added_at=clock.now()).execute()
-            audit.record_by(actor, "group.add-member", "group", str(group_id), {"name": group.name, "user": user.email})
+        else:
+            if check is not None:
+                check(user)
+            if not _membership(group_id, user.id).exists():
+                GroupMember.insert(group=group_id, user=user.id, added_at=clock.now()).execute()
+                named = {"name": group.name, "user": user.email}
+                audit.record_by(actor, "group.add-member", "group", str(group_id), named)
     if user is None:
         raise NotFound(NO_USER)
     return user

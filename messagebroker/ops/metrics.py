@@ -54,7 +54,7 @@ PASSWORD_CHANGES = Counter(f"{_P}_password_changes_total", "New passwords of peo
 SESSIONS_ACTIVE = Gauge(f"{_P}_sessions_active", "People's sessions that have not ended; main counts.", registry=REGISTRY)
 AUDIT_SEALED = Counter(f"{_P}_audit_sealed_total", "Rows of the audit log that this main sealed.", registry=REGISTRY)
 AUDIT_CHAIN_BROKEN = Gauge(
-    f"{_P}_audit_chain_broken", "1 when the chain in the database is not the one whose head was kept.", registry=REGISTRY
+    f"{_P}_audit_chain_broken", "1 when main found that somebody changed the audit chain in the database.", registry=REGISTRY
 )
 
 CERTIFICATE_EXPIRES = Gauge(

@@ -10,7 +10,7 @@ from typing import Any
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PasswordReset, User
 from messagebroker.errors import Refused
-from messagebroker.ops import audit, clock, passwords, users
+from messagebroker.ops import audit, clock, passwords, stored_passwords, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
 from messagebroker.settings import Settings
@@ -48,7 +48,7 @@ def mail_token(settings: Settings, typed: str, actor: Actor) -> bool:
         user = _user_of(typed)
         if user is None or _unused(user).where(PasswordReset.created_at > now - PACE).exists():
             return False
-        PasswordReset.delete().where(PasswordReset.user == user.id, PasswordReset.used_at.is_null()).execute()
+        stored_passwords.void_codes(user)
         PasswordReset.insert(token_hash=_hash(token), user=user.id, created_at=now, expires_at=now + LIFE).execute()
         audit.record_by(actor, "user.forgot-password", "user", user.email)
     text = TEXT.format(email=user.email, portal=_portal(settings), token=token, until=now + LIFE)
@@ -70,15 +70,16 @@ def reset(token: str, new: str, *, address: str | None = None, user_agent: str |
         WrongToken: it is not good, or not any more.
         WeakPassword: the new password will not do; the token stays good.
     """
-    passwords.check(new, _holder(token).email)
+    holder = _holder(token)
+    passwords.check(new, holder.email)
     stored = passwords.hashed(new)  # before the transaction: it takes long
     with change():
+        stored_passwords.locked_user(holder.id)
         user = _holder(token, taking=True)
         used = {"used_at": clock.now(), "used_from": audit.ascii_text(address, 45)}
         PasswordReset.update(used).where(PasswordReset.token_hash == _hash(token)).execute()
         actor = Actor(name=f"user:{user.email}", address=address, user_agent=user_agent)
-        users.store_password(user, stored, must_change=False, actor=actor, action="user.mailed-password")
-    return user
+        return stored_passwords.store(user, stored, must_change=False, actor=actor, action="user.mailed-password")
 
 
 def forget_old() -> int:
@@ -90,7 +91,7 @@ def forget_old() -> int:
 def _user_of(typed: str) -> User | None:
     """Locked, so that two who ask at once send one e-mail."""
     found = [user for user in users.of_address(typed) if user.disabled_at is None]
-    return locked(User.select().where(User.id == found[0].id)).first() if found else None
+    return stored_passwords.locked_user(found[0].id) if found else None
 
 
 def _unused(user: User) -> Any:

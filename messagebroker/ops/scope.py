@@ -34,6 +34,14 @@ def scope_of(user: User) -> Scope:
     return Scope(frozenset(clients), frozenset(topics))
 
 
+def scope_of_group(group_id: int) -> Scope:
+    """What belonging to a group lets people see."""
+    with connected():
+        clients = {client.name for client in Client.select(Client.name).where(Client.group == group_id)}
+        topics = {row.topic for row in GroupTopic.select().where(GroupTopic.group == group_id)}
+    return Scope(frozenset(clients), frozenset(topics))
+
+
 def _groups_of(user: User) -> list[int]:
     """Ids of the groups that the person is in or manages."""
     joined = GroupMember.select(GroupMember.group).where(GroupMember.user == user.id)

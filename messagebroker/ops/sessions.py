@@ -10,7 +10,7 @@ from typing import Any
 
 from messagebroker.db.connection import connected
 from messagebroker.db.models import PasswordReset, Session, User
-from messagebroker.errors import Refused
+from messagebroker.errors import Conflict, Refused
 from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
@@ -28,6 +28,10 @@ class RefreshRefused(Refused):
 
 class RefreshedMeanwhile(Refused):
     """Another request used the same refresh token a moment ago, and has the new one."""
+
+
+class Overtaken(Conflict):
+    """What a person showed was good when it was looked at, and is not any more."""
 
 
 class Why(StrEnum):
@@ -53,17 +57,24 @@ class Pair:
 
 
 def begin(tokens: Tokens, user: User, *, address: str | None = None, user_agent: str | None = None) -> Pair:
-    """A session for somebody who has just shown who they are."""
+    """A session for somebody who has just shown who they are: `user` as they were then.
+
+    Raises:
+        Overtaken: another password was set, or the user disabled, since. Ending all sessions did not meet this one.
+    """
     now, session = clock.now(), ids.new()
     refresh, expires_at = tokens.new_refresh(session), now + min(tokens.idle, tokens.longest)
     with change():
         # first: the foreign key of a session locks this row for reading, and two logins at once would wait for each other
+        found = locked(User.select().where(User.id == user.id)).first()
+        if found is None or found.password_hash != user.password_hash or found.disabled_at is not None:
+            raise Overtaken("another password was set, or the user was disabled, at the same time; log in again")
         User.update(last_login_at=now).where(User.id == user.id).execute()
         Session.insert(
             id=session, user=user.id, created_at=now, seen_at=now, expires_at=expires_at, refresh_hash=_hash(refresh),
             address=audit.ascii_text(address, 45), user_agent=audit.printable(user_agent, 255),
         ).execute()  # fmt: skip
-    return Pair(user=user, session=session, access=tokens.issue(user, session), refresh=refresh, expires_at=expires_at)
+    return Pair(user=found, session=session, access=tokens.issue(found, session), refresh=refresh, expires_at=expires_at)
 
 
 def refresh(tokens: Tokens, given: str, *, actor: Actor) -> Pair:

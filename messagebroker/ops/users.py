@@ -10,10 +10,9 @@ import peewee as pw
 from messagebroker.db.connection import connected, is_mysql
 from messagebroker.db.models import User
 from messagebroker.errors import Conflict, NotFound, Refused
-from messagebroker.ops import audit, clock, passwords, sessions
+from messagebroker.ops import audit, clock, passwords, sessions, stored_passwords
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change
-from messagebroker.ops.metrics import PASSWORD_CHANGES
 from messagebroker.ops.names import is_email
 from messagebroker.ops.passwords import WeakPassword, WrongPassword
 from messagebroker.ops.permissions import ADMIN, ROLES
@@ -74,10 +73,12 @@ def authenticate(email: str, password: str) -> User | None:
     right = passwords.matches(user.password_hash if user else None, password)
     if user is None or not right:
         return None
-    if passwords.is_outdated(user.password_hash):
-        user.password_hash = passwords.hashed(password)
-        with connected():
-            user.save(only=[User.password_hash])
+    if not passwords.is_outdated(user.password_hash):
+        return user
+    renewed = passwords.hashed(password)
+    if not stored_passwords.renew(user, renewed):
+        return authenticate(email, password)  # somebody set another password, or the same person logged in twice
+    user.password_hash = renewed
     return user
 
 
@@ -141,18 +142,27 @@ def change_password(user: User, current: str, new: str, *, actor: Actor) -> User
     Raises:
         WrongPassword: the current one is wrong.
         WeakPassword: the new one will not do.
+        Overtaken: somebody else set it, or disabled the user, meanwhile.
     """
     if not passwords.matches(user.password_hash, current):
         raise WrongPassword("the current password is wrong")
     passwords.check(new, user.email)
     if passwords.matches(user.password_hash, new):
         raise WeakPassword("the new password is the current one")
-    store_password(user, passwords.hashed(new), must_change=False, actor=actor, action="user.change-password")
-    return find(user.email)
+    return stored_passwords.store(
+        user,
+        passwords.hashed(new),
+        must_change=False,
+        actor=actor,
+        action="user.change-password",
+        knowing=user.password_hash,
+    )
 
 
-def reset_password(email: str, *, password: str | None = None, actor: Actor) -> str | None:
-    """Sets a password, or a one-time one, which is returned. Tokens that are out end with the old one.
+def reset_password(
+    email: str, *, password: str | None = None, actor: Actor, check: Callable[[User], None] | None = None
+) -> str | None:
+    """Sets a password, or a one-time one, which is returned. Tokens that are out end with the old one; `check` as in `alter`.
 
     Raises:
         NotFound: there is no such user.
@@ -163,7 +173,8 @@ def reset_password(email: str, *, password: str | None = None, actor: Actor) -> 
         passwords.check(password, user.email)
     given = passwords.one_time() if password is None else None
     stored = passwords.hashed(given or password or "")
-    store_password(user, stored, must_change=given is not None, actor=actor, action="user.reset-password")
+    action = "user.reset-password"
+    stored_passwords.store(user, stored, must_change=given is not None, actor=actor, action=action, check=check)
     return given
 
 
@@ -216,15 +227,6 @@ def _one(user_id: int) -> User:
     if user is None:
         raise NotFound("there is no such user")
     return user
-
-
-def store_password(user: User, stored: str, *, must_change: bool, actor: Actor, action: str) -> None:
-    """Sets a password by its hash, and ends the user's sessions. `action` is for the audit log."""
-    with change():
-        User.update(password_hash=stored, must_change_password=must_change).where(User.id == user.id).execute()
-        audit.record_by(actor, action, "user", user.email)
-        sessions.end_all(user, Why.PASSWORD, actor)
-    PASSWORD_CHANGES.labels(action.removeprefix("user.")).inc()
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class Announcement(Base):
 
 
 class AuditSeal(Base):
-    seq = pw.BigIntegerField(primary_key=True)
+    seq = pw.BigIntegerField(primary_key=True, constraints=[pw.Check("seq > 0")])
     audit_id = pw.BigIntegerField(unique=True)
     mac = FixedBytesField(32)
 

@@ -34,7 +34,7 @@ class AuditEntry(Base):
 class AuditSeal(Base):
     """One link of the chain over the audit log, in the order in which main found the rows. Only ever inserted."""
 
-    seq = pw.BigIntegerField(primary_key=True)  # 1, 2, 3, … without gaps
+    seq = pw.BigIntegerField(primary_key=True, constraints=[pw.Check("seq > 0")])  # 1, 2, 3, … without gaps
     audit_id = pw.BigIntegerField(unique=True)
     mac = FixedBytesField(32)  # over the link before and the row
 

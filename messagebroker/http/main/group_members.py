@@ -12,7 +12,7 @@ import msgspec
 from messagebroker.errors import NotFound
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
-from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, seen
+from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, hold_to_own_scope, seen
 from messagebroker.http.main.people import UserId, number
 from messagebroker.http.main.tokens import WAIT, too_many
 from messagebroker.http.openapi import TOKEN, Operation
@@ -54,7 +54,8 @@ class GroupMembers:
         Operation(
             "POST", ONE + "/members", "Put somebody in a group", NewMember, {200: MemberView, 404: None, 429: None},
             path_types={"group_id": GroupId}, security=TOKEN, tag="people", response_headers=WAIT,
-            description="Also for the group's manager, who is slowed down when they try addresses that are nobody's.",
+            description="Also for the group's manager, who is slowed down when they try addresses that are nobody's. "
+            "Nobody puts in themselves where they would read more than they may.",
         ),
     )  # fmt: skip
 
@@ -81,7 +82,9 @@ class GroupMembers:
         group = seen(caller, group_id, managing=True)
         given = read_json(request, self._decoder)
         with self._slowed_down(caller):
-            user = group_members.add_member(group.id, given.email, actor=caller.actor)
+            user = group_members.add_member(
+                group.id, given.email, actor=caller.actor, check=lambda user: hold_to_own_scope(caller, user, group.id)
+            )
         answer(response, MemberView(id=user.id, email=user.email))
 
     @contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import falcon
 import msgspec
 
+from messagebroker.db.models import User
 from messagebroker.errors import Refused
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
@@ -20,7 +21,7 @@ from messagebroker.ops import cursors, group_members, groups
 from messagebroker.ops.groups import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_TOPICS, Details
 from messagebroker.ops.names import TOPIC
 from messagebroker.ops.permissions import Permission
-from messagebroker.ops.scope import scope_of
+from messagebroker.ops.scope import scope_of, scope_of_group
 
 PATH = "/api/v1/groups"
 ONE = PATH + "/{group_id}"
@@ -178,12 +179,18 @@ class OneGroup:
         given = read_json(request, self._decoder)
         wanted = {field: value for field, value in msgspec.structs.asdict(given).items() if value is not msgspec.UNSET}
         _hold_to_topics(caller, wanted.get("topics", ()))
+
+        def check(before: Details) -> None:
+            require_match(request, view_of(before))
+            if wanted.get("manager") is not None:
+                hold_to_own_scope(caller, groups.user_of(wanted["manager"]), before.id, wanted.get("topics"))
+
         try:
             changed = groups.alter(
                 number(group_id, "group"),
                 **wanted,
                 actor=caller.actor,
-                check=lambda before: require_match(request, view_of(before)),
+                check=check,
             )
         except Refused as error:
             raise Problem(422, "invalid-field", str(error)) from None
@@ -207,4 +214,17 @@ def _hold_to_topics(caller: Caller, topics: Iterable[str]) -> None:
     foreign = sorted(set(topics) - scope_of(caller.person).topics)
     if foreign:
         detail = f"you may not read {', '.join(foreign)} yourself; ask somebody who may list all messages"
+        raise Problem(403, "forbidden", detail, permission=Permission.MESSAGES_LIST)
+
+
+def hold_to_own_scope(caller: Caller, newcomer: User, group_id: int, topics: Iterable[str] | None = None) -> None:
+    """Nobody puts themselves into a group, or at its head, that reads more than they may read.
+
+    `topics`: those that the group is to have; None: those that it has.
+    """
+    if caller.person is None or newcomer.id != caller.person.id or caller.may(Permission.MESSAGES_LIST):
+        return
+    group, own = scope_of_group(group_id), scope_of(caller.person)
+    if not (group.clients <= own.clients and own.topics.issuperset(group.topics if topics is None else topics)):
+        detail = "this group reads what you may not read yourself; ask somebody who may list all messages to put you in"
         raise Problem(403, "forbidden", detail, permission=Permission.MESSAGES_LIST)

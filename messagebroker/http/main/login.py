@@ -18,9 +18,11 @@ from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.login_lockout import LoginLockout
 from messagebroker.ops.metrics import FAILED_LOGINS, LOGINS
 from messagebroker.ops.second_factor import SecondFactor
+from messagebroker.ops.sessions import Overtaken
 from messagebroker.ops.tokens import Tokens
 
 PATH = "/api/v1/auth/login"
+_WRONG = "wrong-credentials", "e-mail address or password is wrong"
 Code = Annotated[str, msgspec.Meta(min_length=6, max_length=40)]
 
 
@@ -60,12 +62,16 @@ class Login:
         user = users.authenticate(given.email, given.password)
         if user is None:
             lockout.failed(given.email, address)
-            raise _refusal(caller, given.email, "wrong-credentials", "e-mail address or password is wrong")
+            raise _refusal(caller, given.email, *_WRONG)
         self._ask_for_second_factor(user, given, caller, lockout)
+        try:
+            pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
+        except Overtaken:
+            lockout.failed(given.email, address)
+            raise _refusal(caller, user.email, *_WRONG) from None
         lockout.succeeded(user.email, address)
         LOGINS.labels("ok").inc()
         audit.record(f"user:{user.email}", "user.login", "user", user.email, caller.address, caller.user_agent)
-        pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
         answer(response, session_answer(self._tokens, pair))
 
     def _ask_for_second_factor(self, user: User, given: LoginRequest, caller: Caller, lockout: Lockout) -> None:

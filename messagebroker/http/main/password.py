@@ -15,6 +15,7 @@ from messagebroker.http.problems import Problem
 from messagebroker.ops import sessions, users
 from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.passwords import MAX_LENGTH, WeakPassword, WrongPassword
+from messagebroker.ops.sessions import Overtaken
 from messagebroker.ops.tokens import Tokens
 
 
@@ -31,7 +32,7 @@ class Password:
     rights: ClassVar = {"POST": Right(signed_in=True)}
     operations: ClassVar = (
         Operation(
-            "POST", "/api/v1/auth/password", "Change my password", PasswordChange, {200: SessionAnswer, 429: None},
+            "POST", "/api/v1/auth/password", "Change my password", PasswordChange, {200: SessionAnswer, 409: None, 429: None},
             security=TOKEN, tag="people", description="Ends every session of this person; the answer begins a new one.",
             response_headers=WAIT,
         ),
@@ -58,6 +59,9 @@ class Password:
         except WeakPassword as error:
             self._lockout.forgiven(email, address)
             raise Problem(422, "weak-password", str(error), field="new_password") from None
+        except Overtaken:
+            self._lockout.forgiven(email, address)
+            raise
         self._lockout.succeeded(email, address)
         pair = sessions.begin(self._tokens, user, address=caller.address, user_agent=caller.user_agent)
         answer(response, session_answer(self._tokens, pair))

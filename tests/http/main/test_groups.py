@@ -7,7 +7,8 @@ import pytest
 from falcon import testing
 from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 
-from messagebroker.ops import group_members, groups, users
+from messagebroker.db.models import Client
+from messagebroker.ops import clock, group_members, groups, users
 
 PATH = "/api/v1/groups"
 
@@ -162,3 +163,38 @@ def test_nobody_gives_a_group_more_to_read_than_they_may_read(cast: Cast) -> Non
     other = groups.create("of the manager", actor=TEST).id
     groups.alter(other, manager="user_manager@example.org", topics=["lessons"], actor=TEST)
     assert call(cast, "PATCH", path, "user_manager", {"topics": ["lessons"]}).json["topics"] == ["lessons"]
+
+
+@pytest.mark.parametrize("has", ["topics", "clients"])
+def test_nobody_puts_themselves_where_they_read_more_than_they_may(cast: Cast, has: str) -> None:
+    board = groups.create("board", actor=TEST).id
+    if has == "topics":
+        groups.set_topics(board, ["payroll"], actor=TEST)
+    else:
+        Client.insert(name="payroll", group=board, created_at=clock.now()).execute()
+    path, me = f"{PATH}/{board}", {"email": " User_Manager@example.org"}
+    for method, where, document in (
+        ("POST", f"{path}/members", me),
+        ("PATCH", path, {"manager": "user_manager@example.org"}),
+        ("PATCH", path, {"manager": "USER_MANAGER@example.org ", "description": "x"}),
+    ):
+        refused = assert_problem(call(cast, method, where, "user_manager", document), 403, "forbidden")
+        assert refused["permission"] == "messages.list"
+    details = groups.find(board)
+    assert (details.members, details.manager, details.description) == (0, None, "")
+
+    for method, where, document in (("POST", f"{path}/members", me), ("PATCH", path, {"manager": me["email"].strip()})):
+        assert call(cast, method, where, "admin", document).status_code == 200
+        assert call(cast, method, where, "user_manager", document).status_code == 200  # who is in may stay
+
+
+def test_they_join_what_reads_no_more_than_they_do_and_put_others_in(cast: Cast) -> None:
+    mine = groups.create("mine", actor=TEST).id
+    groups.alter(mine, manager="user_manager@example.org", topics=["lessons"], actor=TEST)
+    other = groups.create("other", actor=TEST).id
+    groups.set_topics(other, ["lessons", "payroll"], actor=TEST)
+    path = f"{PATH}/{other}"
+    assert call(cast, "POST", f"{path}/members", "user_manager", {"email": "user@example.org"}).status_code == 200
+    both = {"manager": "user_manager@example.org", "topics": ["lessons"]}  # the foreign topic goes with it
+    assert call(cast, "PATCH", path, "user_manager", both).json["topics"] == ["lessons"]
+    assert call(cast, "POST", f"{path}/members", "user_manager", {"email": "user_manager@example.org"}).status_code == 200

@@ -141,3 +141,18 @@ def test_the_database_being_away_is_a_503(cast: Cast, monkeypatch: pytest.Monkey
     assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"]
     assert "db.internal" not in answer.text
+
+
+def test_a_login_that_a_reset_overtakes_is_a_wrong_password(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = passwords.matches
+
+    def matches(stored: str | None, password: str) -> bool:
+        monkeypatch.setattr(passwords, "matches", real)
+        right = real(stored, password)
+        users.reset_password("user@example.org", actor=TEST)
+        return right
+
+    monkeypatch.setattr(passwords, "matches", matches)
+    answer = cast.post(LOGIN, json=credentials("user@example.org"))
+    assert_problem(answer, 401, "wrong-credentials")
+    assert [entry.action for entry in audited("user.login") + audited("user.login-failed")] == ["user.login-failed"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 
-from messagebroker.ops import users
+from messagebroker.ops import passwords, users
 
 PATH, NEW = "/api/v1/auth/password", "quite another one 2"
 
@@ -46,3 +46,16 @@ def test_weak_passwords_are_refused(cast: Cast, weak: str) -> None:
 
 def test_without_a_token_nothing_happens(cast: Cast) -> None:
     assert_problem(cast.post(PATH, json=change()), 401, "token-required")
+
+
+def test_a_change_that_a_reset_overtakes_is_a_conflict(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, real = cast.token("user"), passwords.hashed
+
+    def hashed(password: str) -> str:
+        monkeypatch.setattr(passwords, "hashed", real)
+        users.reset_password("user@example.org", actor=TEST)
+        return real(password)
+
+    monkeypatch.setattr(passwords, "hashed", hashed)
+    assert_problem(cast.call("POST", PATH, token=token, json=change()), 409, "conflict")
+    assert users.authenticate("user@example.org", NEW) is None

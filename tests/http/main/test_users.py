@@ -6,7 +6,7 @@ import pytest
 from falcon import testing
 from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 
-from messagebroker.ops import users
+from messagebroker.ops import passwords, users
 
 PATH = "/api/v1/users"
 
@@ -117,6 +117,21 @@ def test_a_one_time_password_for_somebody_who_is_locked_out(cast: Cast) -> None:
     assert answer.json["user"]["must_change_password"] is True
     assert users.authenticate("user@example.org", answer.json["one_time_password"])
     assert_problem(cast.call("GET", "/api/v1/auth/me", token=token), 401, "token-invalid")
+
+
+def test_nobody_gets_the_password_of_who_becomes_an_admin_while_it_is_hashed(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, token, real = one(cast, "user") + "/reset-password", cast.token("user_manager"), passwords.hashed
+
+    def hashed(password: str) -> str:
+        users.set_role("user@example.org", "admin", actor=TEST)
+        return real(password)
+
+    monkeypatch.setattr(passwords, "hashed", hashed)
+    assert_problem(cast.call("POST", path, token=token), 403, "forbidden")
+    assert users.authenticate("user@example.org", PASSWORD)
+    assert audited("user.reset-password") == []
 
 
 @pytest.mark.parametrize("number", ["0", "99", "-1", "x", "1e3", "99999999999999999999", "%00", "1 OR 1=1", "²"])
