@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from messagebroker.db.connection import database
-from messagebroker.db.models import Certificate, User
+from messagebroker.db.models import Certificate, Client, User
 from messagebroker.errors import BrokerError, Conflict, NotFound, Refused, Unavailable
 from messagebroker.ops import audit, certificate_list, clock, csr, pki, policy, registry
 from messagebroker.ops.audit import Actor
@@ -14,6 +14,7 @@ from messagebroker.ops.ca_folder import CaFolder, Issued, Revocation
 from messagebroker.ops.client_access import owns
 from messagebroker.ops.clients import row_of
 from messagebroker.ops.identity import Kind
+from messagebroker.ops.permissions import Permission, allows
 from messagebroker.ops.signing import sign_request
 from messagebroker.settings import Settings
 
@@ -74,16 +75,14 @@ def issue(
 
     Raises:
         NotFound: there is no such client, or none that this person may see.
-        Refused: the client is not theirs, only their group's.
+        Refused: they may see the client, but it is not theirs.
         Conflict: the client is disabled, or an operator revoked all it had.
         TooMany: for today.
         WrongRequest: see `ops.csr`.
     """
     with registry.session(settings):
-        client = row_of(name, only_of=only_of)
+        client = _client(name, only_of)
         if only_of is not None:
-            if not owns(only_of, client):
-                raise Refused(f"{name} is a client of your group; its owner and administrators order certificates for it")
             _check_trusted(name)
             _check_number("client", name)
         if client.disabled_at is not None:
@@ -103,10 +102,8 @@ def renew(settings: Settings, serial: str, actor: Actor, *, csr_pem: bytes, days
     if before.kind != "client":
         raise NotFound("components renew their certificates themselves, and operators with `messagebroker certs renew`")
     with registry.session(settings):
-        client = row_of(before.name, only_of=only_of)
+        client = _client(before.name, only_of)
         if only_of is not None:
-            if not owns(only_of, client):
-                raise Refused(f"{before.name} is a client of your group; its owner orders certificates for it")
             _check_number("client", before.name)
         if client.disabled_at is not None:
             raise Conflict(f"{before.name} is disabled; enable it first")
@@ -214,6 +211,16 @@ def _revoked(settings: Settings, chosen: list[Issued], reason: str, actor: Actor
         return Revoked(serials=serials, policy_number=policy.publish(settings))
     except BrokerError as error:
         raise NotPublished(serials) from error
+
+
+def _client(name: str, only_of: User | None) -> Client:
+    """The client of an order. Who may read all clients is told whose it is not; to others it is not there."""
+    if only_of is None:
+        return row_of(name)
+    row = row_of(name, only_of=None if allows(only_of.role, Permission.CLIENTS_READ) else only_of)
+    if not owns(only_of, row):
+        raise Refused(f"{name} is not your own client; its owner and administrators order certificates for it")
+    return row
 
 
 def _check_trusted(name: str) -> None:

@@ -28,3 +28,10 @@ def documented(document: dict[str, Any]) -> set[Endpoint]:
 def heads_of(endpoints: set[Endpoint]) -> set[Endpoint]:
     """HEAD where there is a GET: the same without its body, and so not described by itself."""
     return {("HEAD", path) for method, path in endpoints if method == "HEAD" and ("GET", path) in endpoints}
+
+
+def right_of(app: Any, endpoint: Endpoint) -> Any:
+    """What main's resource says of who may use it; None where it says nothing."""
+    method, path = endpoint
+    resource = app._router.find(path)[0]  # a template is a path, too: its variables match themselves
+    return getattr(resource, "rights", {}).get(method)
