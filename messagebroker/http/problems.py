@@ -7,6 +7,8 @@ from typing import Any
 import falcon
 import msgspec
 
+from messagebroker.ops.metrics import AUTH_REFUSED
+
 PREFIX = "urn:messagebroker:problem:"
 DAMAGED = "damaged"
 """The name of the problem with what is stored and cannot be opened any more: asking again does not help."""
@@ -48,12 +50,23 @@ class Problem(falcon.HTTPError):
         }
 
 
+_FOR_WHO_ASKED = (401, 403, 429)
+_STEPS = frozenset({"second-factor-required"})  # a login asks for more; nobody was refused
+
+
+def count_refusal(problem: Problem) -> None:
+    """Counts what is refused for who asked, whoever refused it. Every answer comes by here, so that nobody else has to."""
+    if problem.document["status"] in _FOR_WHO_ASKED and problem.name not in _STEPS:
+        AUTH_REFUSED.labels(problem.name).inc()
+
+
 _BY_STATUS = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
 
 
 def serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
     """Falcon's error serializer: every error leaves as application/problem+json."""
     if isinstance(error, Problem):
+        count_refusal(error)
         document = error.document
     else:
         document = {

@@ -13,7 +13,6 @@ from messagebroker.http.main.callers import Caller, Right
 from messagebroker.http.openapi import PUBLIC, TOKEN, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import clock, ids, sessions
-from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.sessions import Pair, RefreshedMeanwhile, RefreshRefused, Why
 from messagebroker.ops.tokens import Tokens
 
@@ -85,7 +84,6 @@ class Refresh:
         except RefreshedMeanwhile as error:
             raise Problem(409, "refreshed-meanwhile", str(error), field="refresh_token") from None
         except RefreshRefused as error:
-            AUTH_REFUSED.labels("refresh-invalid").inc()
             raise Problem(401, "refresh-invalid", str(error), field="refresh_token") from None
         answer(response, session_answer(self._tokens, pair))
 
