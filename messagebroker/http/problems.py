@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import falcon
 import msgspec
 
+from messagebroker.ops.limits import Verdict
 from messagebroker.ops.metrics import AUTH_REFUSED
 
 PREFIX = "urn:messagebroker:problem:"
@@ -48,6 +50,12 @@ class Problem(falcon.HTTPError):
             **({"field": field} if field is not None else {}),
             **extra,
         }
+
+
+def rate_limited(verdict: Verdict, whose: str) -> Problem:
+    """The 429 for a request that `verdict` refuses."""
+    headers = {**verdict.headers, "Retry-After": str(max(1, ceil(verdict.wait)))}
+    return Problem(429, "rate-limited", f"too many requests from this {whose}; wait {verdict.wait:.2f} s", headers=headers)
 
 
 _FOR_WHO_ASKED = (401, 403, 429)
