@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     min_body_rate: Positive = 1024  # bytes a second, after the first five seconds of a body
     data_key_seconds: Seconds = 300.0  # how long a proxy uses one data key
     idempotency_seconds: Positive = 24 * 3600
+    api_rate_per_client: Positive = 50  # requests a second that proxies pass on to main; submits have the client's own rate
     refuse_above_memory: Annotated[float, Field(gt=0, le=1)] = 0.8  # of Redis' maxmemory
 
     # periodic work

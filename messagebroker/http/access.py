@@ -76,7 +76,6 @@ class Access:
         elif environ.get("messagebroker.peer_problem"):
             raise refuse(environ, "certificate-invalid", str(environ["messagebroker.peer_problem"]))
         elif self._required or request.path in METRICS_PATHS:
-            AUTH_REFUSED.labels("certificate-required").inc()
             raise Problem(401, "certificate-required", "present a client certificate of this organisation's CA")
 
     def _judge(self, environ: dict[str, Any], peer: Peer) -> None:
@@ -92,29 +91,25 @@ class Access:
             return self._watcher.refusal(peer)
         if self._while_stale is not None:
             return self._while_stale(peer)
-        AUTH_REFUSED.labels("policy-stale").inc()
+        AUTH_REFUSED.labels("policy-stale").inc()  # a 503 for everybody, though each is refused for a certificate
         raise Problem(503, "policy-stale", _STALE, headers={"Retry-After": "1"})
 
     def _check_business(self, environ: dict[str, Any], peer: Peer, path: str) -> None:
         is_monitoring = peer.kind == "component" and peer.name == "monitoring"
         if path in METRICS_PATHS and not is_monitoring:
-            AUTH_REFUSED.labels("metrics-for-monitoring").inc()
             raise Problem(403, "metrics-for-monitoring", "metrics are for component:monitoring, and for this machine itself")
         if peer.kind == "client" or peer.name in self._components or (is_monitoring and path in METRICS_PATHS):
             return
-        AUTH_REFUSED.labels("component-not-allowed").inc()
         raise Problem(403, "component-not-allowed", f"component:{peer.name} has no business with this path")
 
     def _check_claim(self, environ: dict[str, Any], peer: Peer) -> None:
         claimed = environ.get("HTTP_X_CLIENT_ID")
         if claimed is not None and claimed != peer.name:
-            AUTH_REFUSED.labels("client-mismatch").inc()
             raise Problem(403, "client-mismatch", "X-Client-Id names another client than the certificate", field="X-Client-Id")
 
 
 def refuse(environ: dict[str, Any], name: str, detail: str) -> Problem:
     """A 403 after which the connection closes; to be raised."""
-    AUTH_REFUSED.labels(name).inc()
     close = environ.get("messagebroker.close")
     if close is not None:
         close()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import falcon
 import msgspec
+
+from messagebroker.ops.limits import Verdict
+from messagebroker.ops.metrics import AUTH_REFUSED
 
 PREFIX = "urn:messagebroker:problem:"
 DAMAGED = "damaged"
@@ -48,12 +52,29 @@ class Problem(falcon.HTTPError):
         }
 
 
+def rate_limited(verdict: Verdict, whose: str) -> Problem:
+    """The 429 for a request that `verdict` refuses."""
+    headers = {**verdict.headers, "Retry-After": str(max(1, ceil(verdict.wait)))}
+    return Problem(429, "rate-limited", f"too many requests from this {whose}; wait {verdict.wait:.2f} s", headers=headers)
+
+
+_FOR_WHO_ASKED = (401, 403, 429)
+_STEPS = frozenset({"second-factor-required"})  # a login asks for more; nobody was refused
+
+
+def count_refusal(problem: Problem) -> None:
+    """Counts what is refused for who asked, whoever refused it. Every answer comes by here, so that nobody else has to."""
+    if problem.document["status"] in _FOR_WHO_ASKED and problem.name not in _STEPS:
+        AUTH_REFUSED.labels(problem.name).inc()
+
+
 _BY_STATUS = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
 
 
 def serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
     """Falcon's error serializer: every error leaves as application/problem+json."""
     if isinstance(error, Problem):
+        count_refusal(error)
         document = error.document
     else:
         document = {

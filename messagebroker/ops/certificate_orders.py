@@ -1,19 +1,21 @@
-"""Certificates as the API issues, renews and revokes them: the CA's folder first, then the row together with its audit row."""
+"""Certificates as the API issues and renews them: in the CA's folder first, then the row together with its audit row."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from messagebroker.db.connection import database
-from messagebroker.db.models import Certificate, User
-from messagebroker.errors import BrokerError, Conflict, NotFound, Refused, Unavailable
-from messagebroker.ops import audit, certificate_list, clock, csr, pki, policy, registry
+from messagebroker.db.models import Certificate, Client, User
+from messagebroker.errors import Conflict, NotFound, Refused
+from messagebroker.ops import audit, certificate_list, clock, csr, pki, registry
 from messagebroker.ops.audit import Actor
-from messagebroker.ops.ca_folder import CaFolder, Issued, Revocation
+from messagebroker.ops.ca_folder import CaFolder, Issued
 from messagebroker.ops.client_access import owns
 from messagebroker.ops.clients import row_of
 from messagebroker.ops.identity import Kind
+from messagebroker.ops.permissions import Permission, allows
 from messagebroker.ops.signing import sign_request
 from messagebroker.settings import Settings
 
@@ -31,14 +33,6 @@ class NotTheirs(Refused):
     """The certificate that asks for a renewal cannot: revoked, ended, unknown, or somebody else's."""
 
 
-class NotPublished(Unavailable):
-    """Revoked for good; the servers do not know it yet."""
-
-    def __init__(self, serials: list[str]) -> None:
-        super().__init__("revoked for good, but the servers could not be told yet; main tells them as soon as Redis answers")
-        self.serials = serials
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ordered:
     """A new certificate; `key_pem` only when the key was made here, and then nowhere else."""
@@ -49,14 +43,6 @@ class Ordered:
 
     def __repr__(self) -> str:
         return f"Ordered({self.issued.serial})"  # never the key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Revoked:
-    """What was revoked, and the number of the policy that says so."""
-
-    serials: list[str]
-    policy_number: int
 
 
 def issue(
@@ -74,21 +60,13 @@ def issue(
 
     Raises:
         NotFound: there is no such client, or none that this person may see.
-        Refused: the client is not theirs, only their group's.
+        Refused: they may see the client, but it is not theirs.
         Conflict: the client is disabled; or one of its certificates was revoked, none is valid, and its owner asks.
         TooMany: for today.
         WrongRequest: see `ops.csr`.
     """
-    with registry.session(settings):
-        client = row_of(name, only_of=only_of)
-        if only_of is not None:
-            if not owns(only_of, client):
-                raise Refused(f"{name} is a client of your group; its owner and administrators order certificates for it")
-            _check_trusted(name)
-            _check_number("client", name)
-        if client.disabled_at is not None:
-            raise Conflict(f"{name} is disabled; enable it first")
-    return _made(settings, "client", name, actor, "certificate.issue", csr_pem=csr_pem, days=days)
+    check = partial(_check_order, name, only_of)
+    return _made(settings, "client", name, actor, "certificate.issue", check=check, csr_pem=csr_pem, days=days)
 
 
 def renew(settings: Settings, serial: str, actor: Actor, *, csr_pem: bytes, days: int, only_of: User | None = None) -> Ordered:
@@ -102,20 +80,16 @@ def renew(settings: Settings, serial: str, actor: Actor, *, csr_pem: bytes, days
     before = certificate_list.find(settings, serial)
     if before.kind != "client":
         raise NotFound("components renew their certificates themselves, and operators with `messagebroker certs renew`")
-    with registry.session(settings):
-        client = row_of(before.name, only_of=only_of)
-        if only_of is not None:
-            if not owns(only_of, client):
-                raise Refused(f"{before.name} is a client of your group; its owner orders certificates for it")
-            _check_trusted(before.name)
-            _check_number("client", before.name)
-        if client.disabled_at is not None:
-            raise Conflict(f"{before.name} is disabled; enable it first")
-    if before.status == "revoked":
-        raise Conflict("this certificate was revoked; if the client shall come back, issue it a new one")
+
+    def check() -> None:
+        _check_order(before.name, only_of)
+        if certificate_list.find(settings, serial).status == "revoked":
+            raise Conflict("this certificate was revoked; if the client shall come back, issue it a new one")
+
     return _made(
-        settings, "client", before.name, actor, "certificate.renew", csr_pem=csr_pem, days=days, domains=before.domains
-    )
+        settings, "client", before.name, actor, "certificate.renew",
+        check=check, csr_pem=csr_pem, days=days, domains=before.domains,
+    )  # fmt: skip
 
 
 def renew_presented(settings: Settings, kind: Kind, name: str, serial: str, csr_pem: bytes, actor: Actor) -> Ordered:
@@ -134,47 +108,21 @@ def renew_presented(settings: Settings, kind: Kind, name: str, serial: str, csr_
         raise NotTheirs("this certificate is not known here") from error
     if (before.kind, before.name) != (kind, name):
         raise NotTheirs(f"this certificate is not {kind}:{name}'s")
-    if before.status != "valid":
-        raise NotTheirs(f"this certificate is {before.status}; ask the operator for a new one")
     key = csr.public_key_of(csr_pem, ecdsa_only=kind == "component")
     with registry.session(settings):
-        if kind == "client" and not _may_send(name):
-            raise NotTheirs(f"the client {name} is not registered, or disabled")
+        _check_presented(settings, before)
         for one in registry.certificates_of(kind, name):
             if one.status == "valid" and _is_fresh(one) and pki.has_key(one.pem.encode(), key):
                 return Ordered(issued=one, ca_pem=_ca_pem(settings))
+
+    def check() -> None:
+        _check_presented(settings, before)
         _check_number(kind, name)
+
     days = max(1, (before.not_after - before.not_before).days)
-    return _made(settings, kind, name, actor, "certificate.renew", csr_pem=csr_pem, days=days, domains=before.domains)
-
-
-def revoke(settings: Settings, serial: str, reason: str, actor: Actor) -> Revoked:
-    """Revokes one certificate; when this returns, the servers have been told. May be repeated.
-
-    Raises:
-        NotFound: there is no such certificate.
-        Conflict: it has ended.
-        NotPublished: it is revoked, but the servers could not be told yet.
-    """
-    found = certificate_list.find(settings, serial)
-    if found.status == "expired":
-        raise Conflict(f"it ended on {found.not_after:%Y-%m-%d}, and is refused anyway")
-    return _revoked(settings, [found], reason, actor)
-
-
-def revoke_all(settings: Settings, name: str, reason: str, actor: Actor) -> Revoked:
-    """Revokes every certificate of a client that has not ended, as `revoke`.
-
-    Raises:
-        NotFound: there is no such client, or it has none.
-        NotPublished: they are revoked, but the servers could not be told yet.
-    """
-    with registry.session(settings):
-        row_of(name)
-        found = [one for one in registry.certificates_of("client", name) if one.status != "expired"]
-    if not found:
-        raise NotFound(f"{name} has no certificate that is still valid")
-    return _revoked(settings, found, reason, actor)
+    return _made(
+        settings, kind, name, actor, "certificate.renew", check=check, csr_pem=csr_pem, days=days, domains=before.domains
+    )
 
 
 def _made(
@@ -184,6 +132,7 @@ def _made(
     actor: Actor,
     action: str,
     *,
+    check: Callable[[], None],
     csr_pem: bytes | None,
     days: int,
     domains: tuple[str, ...] = (),
@@ -192,29 +141,40 @@ def _made(
     if csr_pem is None:
         key = pki.new_key()
         csr_pem = csr.request_for(key, name)
-    issued = sign_request(settings, name, csr_pem, days, kind, domains=domains)
-    with registry.session(settings), database.atomic():
+    with registry.alone(settings, kind, name):
+        check()
+        issued = sign_request(settings, name, csr_pem, days, kind, domains=domains)
         registry.register(issued)
         details = {"holder": f"{kind}:{name}", "until": issued.not_after.isoformat(), "key_made_here": key is not None}
         audit.record_by(actor, action, "certificate", issued.serial, details)
     return Ordered(issued=issued, ca_pem=_ca_pem(settings), key_pem=pki.key_pem(key).decode() if key else None)
 
 
-def _revoked(settings: Settings, chosen: list[Issued], reason: str, actor: Actor) -> Revoked:
-    folder = CaFolder(settings)
-    for one in chosen:  # first, so that no restored database can bring it back
-        folder.record_revocation(one.serial, clock.now(), reason)
-    with registry.session(settings), database.atomic():
-        for one in chosen:
-            registry.register(one)  # it may be that only the folder knows it
-            registry.revoke(one.serial, folder.revocation(one.serial) or Revocation(clock.now(), reason))
-            details = {"holder": f"{one.kind}:{one.name}", "reason": reason}
-            audit.record_by(actor, "certificate.revoke", "certificate", one.serial, details)
-    serials = [one.serial for one in chosen]
-    try:
-        return Revoked(serials=serials, policy_number=policy.publish(settings))
-    except BrokerError as error:
-        raise NotPublished(serials) from error
+def _check_order(name: str, only_of: User | None) -> None:
+    client = _client(name, only_of)
+    if only_of is not None:
+        _check_trusted(name)
+        _check_number("client", name)
+    if client.disabled_at is not None:
+        raise Conflict(f"{name} is disabled; enable it first")
+
+
+def _check_presented(settings: Settings, presented: Issued) -> None:
+    status = certificate_list.find(settings, presented.serial).status
+    if status != "valid":
+        raise NotTheirs(f"this certificate is {status}; ask the operator for a new one")
+    if presented.kind == "client" and not _may_send(presented.name):
+        raise NotTheirs(f"the client {presented.name} is not registered, or disabled")
+
+
+def _client(name: str, only_of: User | None) -> Client:
+    """The client of an order. Who may read all clients is told whose it is not; to others it is not there."""
+    if only_of is None:
+        return row_of(name)
+    row = row_of(name, only_of=None if allows(only_of.role, Permission.CLIENTS_READ) else only_of)
+    if not owns(only_of, row):
+        raise Refused(f"{name} is not your own client; its owner and administrators order certificates for it")
+    return row
 
 
 def _check_trusted(name: str) -> None:

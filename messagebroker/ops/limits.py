@@ -77,7 +77,7 @@ class Limiter:
 
     Args:
         shared: where all processes count.
-        kind: `user` or `address`: the name of the limit in headers and keys.
+        kind: `user`, `address` or `requests`: the name of the limit in headers and keys.
         rate: requests a second; as many may come at once.
     """
 
@@ -88,10 +88,10 @@ class Limiter:
         self._lock = threading.Lock()
         self._due: dict[str, float] = {}
 
-    def charge(self, key: str) -> Verdict:
-        """One request of `key`."""
-        reply = self._shared.run("EVAL", GCRA, 1, f"{NAMESPACE}:rate:{self._kind}:{key}", 1, self._rate)
-        refused, micros = reply if reply is not None else self._alone(key)
+    def charge(self, key: str, cost: int = 1) -> Verdict:
+        """One request of `key`, which counts as `cost` of them."""
+        reply = self._shared.run("EVAL", GCRA, 1, f"{NAMESPACE}:rate:{self._kind}:{key}", cost, self._rate)
+        refused, micros = reply if reply is not None else self._alone(key, cost)
         owed = micros / 1_000_000
         left = 0 if refused else max(0, int(self._rate * (1 - owed)))
         headers = {
@@ -100,13 +100,13 @@ class Limiter:
         }
         return Verdict(bool(refused), owed if refused else 0.0, headers)
 
-    def _alone(self, key: str) -> tuple[int, float]:
+    def _alone(self, key: str, cost: int) -> tuple[int, float]:
         """The script's arithmetic in this process."""
         now = time.monotonic()
         with self._lock:
             due = max(self._due.pop(key, now), now)
             refused = due - now > 1.0
-            self._due[key] = due = due if refused else due + 1 / self._rate
+            self._due[key] = due = due if refused else due + cost / self._rate
             if len(self._due) > _MAX_KEYS:
                 self._due.pop(next(iter(self._due)))  # who came longest ago
         return (1, (due - now - 1.0) * 1_000_000) if refused else (0, (due - now) * 1_000_000)

@@ -16,7 +16,9 @@ CONNECTIONS = Gauge(f"{_P}_connections", "Open connections.", registry=REGISTRY)
 TLS_REFUSED = Counter(
     f"{_P}_tls_refused_total", "Connections that ended in or before the handshake.", ["reason"], registry=REGISTRY
 )
-AUTH_REFUSED = Counter(f"{_P}_auth_refused_total", "Requests refused for who sent them.", ["reason"], registry=REGISTRY)
+AUTH_REFUSED = Counter(
+    f"{_P}_auth_refused_total", "Requests refused for who sent them, by problem type.", ["reason"], registry=REGISTRY
+)
 
 ACCEPTED = Counter(f"{_P}_messages_accepted_total", "Messages answered with 202.", ["format", "priority"], registry=REGISTRY)
 REFUSED = Counter(f"{_P}_messages_refused_total", "Messages refused, by problem type.", ["reason"], registry=REGISTRY)

@@ -16,6 +16,8 @@ from messagebroker.db.models import Certificate, Client
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, pki
 from messagebroker.ops.ca_folder import Issued, Revocation, describe
+from messagebroker.ops.changes import change, locked
+from messagebroker.ops.identity import Kind
 from messagebroker.ops.snapshot import ClientPolicy
 from messagebroker.settings import Settings
 
@@ -40,6 +42,15 @@ def session(settings: Settings) -> Iterator[None]:
     with connected():
         if not database.table_exists(Certificate._meta.table_name):
             raise Unavailable("the database has no tables yet; run `messagebroker db upgrade`")
+        yield
+
+
+@contextmanager
+def alone(settings: Settings, kind: Kind, name: str) -> Iterator[None]:
+    """A transaction in which nobody else orders or revokes certificates of this client: no renewal escapes a revocation."""
+    with session(settings), change():
+        if kind == "client":
+            locked(Client.select(Client.name).where(Client.name == name)).first()
         yield
 
 

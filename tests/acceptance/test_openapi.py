@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.cast import Shelf
+from support.fuzzed import objects_of, seen_by
 from support.installation import Installation
 from support.servers import MariaDB, Redis, program
 
+from messagebroker.db.connection import connected
+from messagebroker.db.models import Session, User
 from messagebroker.ops import users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.permissions import ROLES
+from messagebroker.ops.sessions import Why
 
 TEST = Actor(name="cli:test")
-ENDS_THE_SESSION = ("/api/v1/auth/password", "/api/v1/auth/logout", "/api/v1/auth/sessions")
+API = "/api/v1"
+ENDS_THE_SESSION = (f"{API}/auth/password", f"{API}/auth/logout")
 PASSWORD = "a-long-passphrase-for-schemathesis-1"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "20")
 FEW = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
 """For those who are refused almost everywhere."""
@@ -39,35 +49,62 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             max_connections_per_address=512,
             api_rate_per_user=100_000,
             api_rate_per_address=100_000,
+            api_rate_per_client=100_000,
         ) as installed:
             installed.start("main", "proxy", "worker")
             yield installed
 
 
-def _run(installation: Installation, role: str, *extra: str, examples: str = EXAMPLES) -> subprocess.CompletedProcess[str]:
+def _run(
+    installation: Installation, role: str, *extra: str, examples: str = EXAMPLES, **told: Any
+) -> subprocess.CompletedProcess[str]:
+    """`told`: what tests/acceptance/schemathesis_hooks.py reads from its environment."""
     url = installation.url(role)
     command = [
         program("schemathesis"), "--config-file", str(CONFIG), "run", f"{url}/openapi.json",
         "--url", url, "--tls-verify", str(installation.certs / "ca.crt"),
-        "--checks", CHECKS, "--max-examples", examples, "--phases", "coverage,fuzzing", "--no-color",
+        "--checks", CHECKS, "--max-examples", examples, "--phases", "examples,coverage,fuzzing", "--no-color",
         "--suppress-health-check", "all", "--generation-database", "none", "--continue-on-failure", "--request-timeout",
         "10", *extra,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=installation.folder)
+    given = {f"MESSAGEBROKER_{name.upper()}": json.dumps(value) for name, value in told.items()}
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS), **given}
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=installation.folder, env=environment)
 
 
-def _assert_clean(found: subprocess.CompletedProcess[str]) -> None:
-    cases = re.search(r"([\d,]+) generated", found.stdout)
+def _assert_clean(found: subprocess.CompletedProcess[str], *, cases: int = 100) -> None:
+    generated = re.search(r"([\d,]+) generated", found.stdout)
     assert found.returncode == 0, found.stdout[-12000:] + found.stderr[-2000:]
-    assert cases, found.stdout[-3000:]
-    assert int(cases.group(1).replace(",", "")) > 100, "too few cases to mean anything"
+    assert generated, found.stdout[-3000:]
+    assert int(generated.group(1).replace(",", "")) > cases, "too few cases to mean anything"
+
+
+def _read(installation: Installation, role: str) -> dict[str, float]:
+    """How many GETs of each path were answered with 200, as the role's own metrics count them."""
+    with installation.http() as http:
+        text = http.get(f"{installation.url(role)}/metrics").text
+    found = re.findall(r'^messagebroker_http_requests_total\{method="GET",route="([^"]+)",status="200"\} (\S+)', text, re.M)
+    return {route: float(count) for route, count in found}
+
+
+@contextmanager
+def _reading(installation: Installation, role: str, paths: set[str]) -> Iterator[None]:
+    """Holds what runs inside to reading each of the paths at least once: a document is proven by answers, not by 404s."""
+    before = _read(installation, role)
+    yield
+    after = _read(installation, role)
+    assert {path for path in paths if after.get(path, 0) <= before.get(path, 0)} == set(), "never answered with 200"
 
 
 @pytest.mark.tier("schemathesis")
 @pytest.mark.timeout(900)
 def test_the_proxy_keeps_its_openapi_document(installation: Installation) -> None:
     files = installation.client("schemathesis")
-    _assert_clean(_run(installation, "proxy", "--request-cert", str(files.cert), "--request-cert-key", str(files.key)))
+    with connected():
+        own = {"message_id": Shelf(installation.settings).put(client_id=files.name)}
+    with _reading(installation, "proxy", {f"{API}/messages", f"{API}/messages/counts", f"{API}/messages/{{message_id}}"}):
+        certificate = ("--request-cert", str(files.cert), "--request-cert-key", str(files.key))
+        _assert_clean(_run(installation, "proxy", *certificate, objects=own))
     installation.wait_until_drained(60)
     assert installation.dead_letters() == 0
 
@@ -78,17 +115,48 @@ def test_the_proxy_keeps_its_openapi_document(installation: Installation) -> Non
 def test_main_keeps_its_openapi_document(installation: Installation, role: str) -> None:
     for number in range(20):  # whom an admin may shut out and log out: it guesses small numbers
         users.create(f"{role}{number}@example.org", "user", actor=TEST)
-    _assert_clean(_run(installation, "main", *_signed_in(installation, role), examples=EXAMPLES if role == "admin" else FEW))
-
-
-def _signed_in(installation: Installation, role: str) -> list[str]:
-    """The words that make schemathesis somebody of this role, who stays logged in."""
+    examples = EXAMPLES if role == "admin" else FEW
     if role == "nobody":
-        return []
-    email = f"schemathesis-{role}@example.org"
-    users.create(email, role, password=PASSWORD, actor=TEST)
-    with installation.http() as http:
-        login = {"email": email, "password": PASSWORD}
-        token = http.post(installation.url("main") + "/api/v1/auth/login", json=login).json()["access_token"]
+        _assert_clean(_run(installation, "main", examples=examples))
+        return
+    person = _person(role)
+    token = _token(installation, person.email)
     excluded = [word for path in ENDS_THE_SESSION for word in ("--exclude-path", path)]
-    return ["--header", f"Authorization: Bearer {token}", *excluded]
+    with connected():
+        objects = objects_of(person, installation.settings)
+    with _reading(installation, "main", seen_by(role)):
+        signed_in = ("--header", f"Authorization: Bearer {token}", *excluded)
+        _assert_clean(_run(installation, "main", *signed_in, examples=examples, objects=objects))
+    with installation.http() as http:
+        me = http.get(f"{installation.url('main')}{API}/auth/me", headers={"Authorization": f"Bearer {token}"})
+    assert (me.status_code, me.json().get("role")) == (200, role), "the session ended on the way: what came after was refused"
+
+
+@pytest.mark.tier("schemathesis")
+@pytest.mark.timeout(900)
+def test_what_ends_a_session_keeps_the_document_too(installation: Installation) -> None:
+    """Each request with a session of its own, which nobody needs afterwards."""
+    email = _person("user", "throw-away").email
+    login = {
+        "url": f"{installation.url('main')}{API}/auth/login",
+        "ca": str(installation.certs / "ca.crt"),
+        "body": {"email": email, "password": PASSWORD},
+    }
+    included = [word for path in ENDS_THE_SESSION for word in ("--include-path", path)]
+    _assert_clean(_run(installation, "main", *included, examples=FEW, login=login), cases=10)
+    with connected():
+        ended = Session.select().join(User).where(User.email == email, Session.ended_why == Why.LOGOUT).count()
+    assert ended > 0, "no request that ends a session was let in"
+
+
+def _person(role: str, name: str = "schemathesis") -> User:
+    email = f"{name}-{role}@example.org"
+    users.create(email, role, password=PASSWORD, actor=TEST)
+    return users.find(email)
+
+
+def _token(installation: Installation, email: str) -> str:
+    with installation.http() as http:
+        answer = http.post(f"{installation.url('main')}{API}/auth/login", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])

@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 from falcon import testing
+from support.records import record
 
 from messagebroker.db.models import PRIORITIES, AuditEntry, DataKey, Message, User
-from messagebroker.ops import clock, ids, passwords, sessions, users
+from messagebroker.ops import clock, failures, ids, passwords, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.identity import Kind, Peer
 from messagebroker.ops.keyring import KeyRing
@@ -117,6 +118,15 @@ class Shelf:
         }  # fmt: skip
         sealed = self._sealing.seal(message_id, client.encode(), encode_payload(payload))
         Message.insert(id=message_id, client_id=client, payload=sealed, **row).execute()
+        return ids.text(message_id)
+
+    def set_aside(self, *, client_id: str, error: str = "DataError: too long") -> str:
+        """A message that could not be stored; a retry stores it, and it opens then."""
+        message_id, key = ids.new(), self._sealing.key
+        payload = encode_payload(Payload("hello", "+491511", {}))
+        sealed = self._sealing.seal(message_id, client_id.encode(), payload)
+        one = record(id=message_id, client=client_id, sealed=sealed, data_key_id=key.id)
+        failures.set_aside(one, key, error)
         return ids.text(message_id)
 
 

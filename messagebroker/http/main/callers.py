@@ -13,7 +13,6 @@ from messagebroker.http.access import METRICS_PATHS
 from messagebroker.http.problems import Problem
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.identity import Peer
-from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.permissions import Permission, allows
 from messagebroker.ops.tokens import Holder, Tokens
 
@@ -149,10 +148,8 @@ def address_of(request: falcon.Request) -> str | None:
 
 
 def _unauthorized(name: str, detail: str) -> Problem:
-    AUTH_REFUSED.labels(name).inc()
     return Problem(401, name, detail, headers={"WWW-Authenticate": 'Bearer realm="messagebroker"'})
 
 
 def _forbidden(name: str, detail: str, **extra: Any) -> Problem:
-    AUTH_REFUSED.labels(name).inc()
     return Problem(403, name, detail, **{key: value for key, value in extra.items() if value is not None})

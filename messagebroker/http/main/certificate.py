@@ -23,8 +23,8 @@ from messagebroker.http.main.certificate_views import (
 from messagebroker.http.main.certificates import ORDERS, PATH
 from messagebroker.http.main.client_views import ClientName, only_of
 from messagebroker.http.openapi import TOKEN, Operation
-from messagebroker.ops import certificate_list, certificate_orders, clients
-from messagebroker.ops.certificate_orders import Revoked
+from messagebroker.ops import certificate_list, certificate_orders, certificate_revocations, clients
+from messagebroker.ops.certificate_revocations import Revoked
 from messagebroker.ops.permissions import Permission
 from messagebroker.settings import Settings
 
@@ -114,7 +114,7 @@ class RevokedCertificate:
         """What was revoked."""
         order = read_json(request, self._decoder)
         with orders_answered():
-            revoked = certificate_orders.revoke(self._settings, serial, order.reason, request.context.caller.actor)
+            revoked = certificate_revocations.revoke(self._settings, serial, order.reason, request.context.caller.actor)
         answer(response, _view(revoked))
 
 
@@ -138,7 +138,7 @@ class RevokedClient:
         """What was revoked."""
         order = read_json(request, self._decoder)
         with orders_answered():
-            revoked = certificate_orders.revoke_all(self._settings, name, order.reason, request.context.caller.actor)
+            revoked = certificate_revocations.revoke_all(self._settings, name, order.reason, request.context.caller.actor)
         answer(response, _view(revoked))
 
 

@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 from messagebroker.http.main.client_views import ClientName, fields_named
 from messagebroker.http.problems import Problem
 from messagebroker.ops.ca_folder import Issued
-from messagebroker.ops.certificate_orders import NotPublished, NotTheirs, Ordered, TooMany
+from messagebroker.ops.certificate_orders import NotTheirs, Ordered, TooMany
+from messagebroker.ops.certificate_revocations import NotPublished
 from messagebroker.ops.csr import MAX_BYTES
 from messagebroker.ops.pki import LEAF_DAYS
 

@@ -8,7 +8,7 @@ import falcon
 
 from messagebroker.http.access import METRICS_PATHS
 from messagebroker.http.main.callers import address_of
-from messagebroker.http.problems import Problem
+from messagebroker.http.problems import rate_limited
 from messagebroker.ops.addresses import group_of
 from messagebroker.ops.limits import Limiter, Shared, Verdict
 from messagebroker.settings import Settings
@@ -19,7 +19,7 @@ _FOR_PEOPLE = "portal"
 class Rates:
     """Falcon middleware behind `Access` and before `Callers`, so that strangers are counted too.
 
-    Components but the portal are not: they ask for many, and have limits of their own.
+    Components but the portal are not: they ask for many, and have limits of their own (the proxy: `proxy.reads`).
 
     Args:
         shared: where all processes count.
@@ -53,5 +53,4 @@ def _settle(verdict: Verdict, response: falcon.Response, whose: str) -> None:
     for name, value in verdict.headers.items():
         response.set_header(name, value)
     if verdict.refused:
-        headers = {**verdict.headers, "Retry-After": str(max(1, round(verdict.wait + 0.5)))}
-        raise Problem(429, "rate-limited", f"too many requests from this {whose}; wait {verdict.wait:.2f} s", headers=headers)
+        raise rate_limited(verdict, whose)

@@ -86,7 +86,6 @@ class Refresh:
             AUTH_REFUSED.labels("refreshed-meanwhile").inc()
             raise Problem(409, "refreshed-meanwhile", str(error), field="refresh_token") from None
         except RefreshRefused as error:
-            AUTH_REFUSED.labels("refresh-invalid").inc()
             raise Problem(401, "refresh-invalid", str(error), field="refresh_token") from None
         answer(response, session_answer(self._tokens, pair))
 

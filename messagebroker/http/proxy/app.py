@@ -20,12 +20,14 @@ from messagebroker.http.proxy.idempotency import Idempotency
 from messagebroker.http.proxy.intake import Intake
 from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reads import Reads
 from messagebroker.http.proxy.reception import Reception
 from messagebroker.http.proxy.renewal import Renewal
 from messagebroker.http.proxy.stored import StoredMessage
 from messagebroker.http.proxy.submit import SubmitBatch
 from messagebroker.http.proxy.values import Limits
 from messagebroker.http.proxy.whoami import Who
+from messagebroker.ops.limits import Shared
 from messagebroker.ops.policy_watcher import PolicyWatcher
 from messagebroker.ops.redis_client import connect
 from messagebroker.ops.sealing import MasterKey, Sealer, sender_key
@@ -68,6 +70,7 @@ def make(
     admission = Admission(client, settings.refuse_above_memory)
     lookup = Lookup(settings)
     patience = Patience(settings.proxy_threads)
+    reads = Reads(patience, Shared(client), settings.api_rate_per_client)
     draw.prepare(settings.max_batch_items)
     reception = Reception(
         watcher=watcher,
@@ -83,11 +86,11 @@ def make(
         settings=settings,
         middleware=[Access(watcher=watcher, open_paths=PATHS)],
         resources=[
-            OwnMessages(reception, lookup, patience, max_items=settings.max_batch_items),
+            OwnMessages(reception, lookup, patience, reads, max_items=settings.max_batch_items),
             SubmitBatch(reception, max_items=settings.max_batch_items),
-            StoredMessage(lookup, patience),
-            Renewal(lookup, patience),
-            OwnHours(lookup, patience),
+            StoredMessage(lookup, reads),
+            Renewal(lookup, reads),
+            OwnHours(lookup, reads),
             Who(settings, watcher),
         ],
         checks=[("policy", lambda: _policy_problem(watcher)), ("redis", admission.ready_problem)],

@@ -13,8 +13,13 @@ from messagebroker.http.decoding import read_query
 from messagebroker.http.openapi import Operation
 from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reads import Reads
+from messagebroker.http.proxy.reception import Reception
 from messagebroker.http.proxy.relay import relay
 from messagebroker.http.proxy.submit import SINGLE, SubmitMessage
+
+COST_OF_COUNTS = 10
+"""Of requests: counting a month reads an index entry for each of its messages, a page reads two hundred rows at most."""
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Status = Literal["scheduled", "pending", "processing", "delivered", "failed", "expired", "cancelled"]
@@ -87,13 +92,17 @@ class OwnMessages(SubmitMessage):
 
     operations: ClassVar = (
         *SubmitMessage.operations,
-        Operation("GET", SINGLE, "List your messages", responses={200: OwnPage}, query=OwnQuery, tag="messages"),
+        Operation("GET", SINGLE, "List your messages", responses={200: OwnPage, 429: None}, query=OwnQuery, tag="messages"),
     )
+
+    def __init__(self, reception: Reception, lookup: Lookup, patience: Patience, reads: Reads, *, max_items: int) -> None:
+        super().__init__(reception, lookup, patience, max_items=max_items)
+        self._reads = reads
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """A page, newest first unless asked otherwise; what is not stored yet is not in it."""
         parameters = _parameters(request, OwnQuery)
-        relay(self._patience, request, lambda: self._lookup.get("", parameters))
+        relay(self._reads, request, lambda: self._lookup.get("", parameters))
 
 
 class OwnHours:
@@ -101,21 +110,22 @@ class OwnHours:
 
     operations: ClassVar = (
         Operation(
-            "GET", f"{SINGLE}/counts", "Your messages per hour", responses={200: OwnCounts}, query=CountQuery, tag="messages",
+            "GET", f"{SINGLE}/counts", "Your messages per hour", responses={200: OwnCounts, 429: None}, query=CountQuery,
+            tag="messages",
             description="`stored`, `copies` (ids that answer for an earlier message under the same Idempotency-Key) and "
             "`set_aside` (could not be stored; operators have them) are together what was answered with 202 and has left "
             "the queue.",
         ),
     )  # fmt: skip
 
-    def __init__(self, lookup: Lookup, patience: Patience) -> None:
+    def __init__(self, lookup: Lookup, reads: Reads) -> None:
         self._lookup = lookup
-        self._patience = patience
+        self._reads = reads
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Main counts."""
         parameters = _parameters(request, CountQuery)
-        relay(self._patience, request, lambda: self._lookup.get("/counts", parameters))
+        relay(self._reads, request, lambda: self._lookup.get("/counts", parameters), cost=COST_OF_COUNTS)
 
 
 def _parameters(request: falcon.Request, kind: Any) -> dict[str, str]:

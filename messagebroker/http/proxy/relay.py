@@ -10,9 +10,9 @@ import falcon
 import httpx
 import structlog
 
-from messagebroker.http.later import DEFER, Deferred, Reply
+from messagebroker.http.later import Reply
 from messagebroker.http.problems import DAMAGED, PREFIX, Problem
-from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reads import Reads
 
 _OWN_MISTAKES = ("invalid-parameter", "filter-not-indexed")
 """Problems of main's with what the client asked for."""
@@ -20,16 +20,13 @@ _OWN_MISTAKES = ("invalid-parameter", "filter-not-indexed")
 log = structlog.get_logger(__name__)
 
 
-def relay(patience: Patience, request: falcon.Request, ask: Callable[[], httpx.Response]) -> NoReturn:
+def relay(reads: Reads, request: falcon.Request, ask: Callable[[], httpx.Response], *, cost: int = 1) -> NoReturn:
     """Answers with what `ask` gets from main, later.
 
     Raises:
-        Deferred: always, but for
-        Problem: too many requests wait for main already.
+        Deferred, Problem: see `Reads.answer`.
     """
-    if patience.run(lambda: _reply(ask()), request, request.env[DEFER]()):
-        raise Deferred
-    raise Problem(503, "overloaded", "too many requests wait for main; try again shortly", headers={"Retry-After": "1"})
+    reads.answer(request, lambda: _reply(ask()), cost=cost)
 
 
 def _reply(answer: httpx.Response) -> Reply:

@@ -11,11 +11,11 @@ import msgspec
 import structlog
 
 from messagebroker.http.decoding import read_json
-from messagebroker.http.later import DEFER, Deferred, Reply
+from messagebroker.http.later import Reply
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import PREFIX, Problem
 from messagebroker.http.proxy.lookup import Lookup
-from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reads import Reads
 
 PATH = "/api/v1/certificates/renew"
 _PASSED_ON = {"invalid-field": 422, "renewal-refused": 403, "too-many-certificates": 429}
@@ -55,9 +55,9 @@ class Renewal:
         ),
     )
 
-    def __init__(self, lookup: Lookup, patience: Patience) -> None:
+    def __init__(self, lookup: Lookup, reads: Reads) -> None:
         self._lookup = lookup
-        self._patience = patience
+        self._reads = reads
         self._decoder = msgspec.json.Decoder(RenewalOrder)
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
@@ -65,9 +65,7 @@ class Renewal:
         order = read_json(request, self._decoder)
         peer = request.context.peer
         document = {"client": peer.name, "serial": peer.serial, "csr": order.csr}
-        if self._patience.run(lambda: self._renewed(document), request, request.env[DEFER]()):
-            raise Deferred
-        raise Problem(503, "overloaded", "too many requests wait for main; try again shortly", headers={"Retry-After": "1"})
+        self._reads.answer(request, lambda: self._renewed(document))
 
     def _renewed(self, document: dict[str, str]) -> Reply:
         answer = self._lookup.post(PATH, document)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from messagebroker.http.later import Reply
-from messagebroker.http.problems import Problem
+from messagebroker.http.problems import Problem, count_refusal
 from messagebroker.http.tracing import trace_id
 from messagebroker.ops.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
@@ -26,6 +26,7 @@ def of_error(error: Exception, request: falcon.Request) -> Reply:
         quoted = trace_id(request)
         log.error("unexpected error", route=request.uri_template, method=request.method, trace=quoted, exc_info=error)
         error = Problem(500, "internal-error", f"an unexpected error; tell the operator this id: {quoted}", id=quoted)
+    count_refusal(error)
     headers = [("Content-Type", "application/problem+json"), *dict(error.headers or {}).items()]
     return str(error.status), headers, _encode(error.document)
 

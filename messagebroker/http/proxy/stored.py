@@ -10,7 +10,7 @@ import msgspec
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.lookup import Lookup
-from messagebroker.http.proxy.patience import Patience
+from messagebroker.http.proxy.reads import Reads
 from messagebroker.http.proxy.relay import relay
 from messagebroker.ops import ids
 
@@ -38,16 +38,16 @@ class StoredMessage:
             "GET",
             PATH,
             "Read one of your messages",
-            responses={200: FoundMessage, 404: None},
+            responses={200: FoundMessage, 404: None, 429: None},
             path_types={"message_id": MessageId},
             tag="messages",
             description="404 `not-stored-yet` with Retry-After while the message is queued.",
         ),
     )
 
-    def __init__(self, lookup: Lookup, patience: Patience) -> None:
+    def __init__(self, lookup: Lookup, reads: Reads) -> None:
         self._lookup = lookup
-        self._patience = patience
+        self._reads = reads
 
     def on_get(self, request: falcon.Request, response: falcon.Response, message_id: str) -> None:
         """Main checks whose message it is, and opens it."""
@@ -55,4 +55,4 @@ class StoredMessage:
         if parsed is None:
             raise Problem(404, "not-found", "there is no such message: message_id is not a UUID", field="message_id")
         client = request.context.peer.name
-        relay(self._patience, request, lambda: self._lookup.ask(ids.text(parsed), client))
+        relay(self._reads, request, lambda: self._lookup.ask(ids.text(parsed), client))

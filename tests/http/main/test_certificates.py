@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from support.plans import explain
 from support.requests import signing_request, with_broken_signature
 
 from messagebroker.db.models import AuditEntry, Certificate, Client, Group, GroupMember
-from messagebroker.ops import certificate_orders, certificates, clock, pki
+from messagebroker.ops import certificate_orders, certificates, clock, pki, registry
 from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.identity import Peer, peer_of_certificate
 from messagebroker.settings import load
@@ -314,6 +315,27 @@ def test_a_revocation_is_published_before_the_answer(acme: Cast) -> None:
     assert_problem(acme.post(f"{PATH}/abc/revoke", "admin", json={}), 404, "not-found")
     assert_problem(acme.post("/api/v1/clients/absent/revoke", "admin", json={}), 404, "not-found")
     assert acme.get(f"{PATH}/{other['serial']}", "operator").json["status"] == "valid"
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_no_renewal_escapes_a_revocation_at_the_same_moment(acme: Cast, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Whoever stole a key renews while an administrator revokes everything."""
+    first = issued(acme)
+    revoke = threading.Thread(target=lambda: acme.post("/api/v1/clients/acme/revoke", "admin", json={}))
+    hooked = "_made" if moment == "before" else "sign_request"
+    real = getattr(certificate_orders, hooked)
+
+    def overtaken(*args: Any, **more: Any) -> Any:
+        revoke.start()
+        if moment == "before":
+            revoke.join(20)
+        return real(*args, **more)
+
+    monkeypatch.setattr(certificate_orders, hooked, overtaken)
+    answer = renewal(acme, serial=first["serial"])
+    revoke.join(20)
+    assert answer.status_code == (403 if moment == "before" else 201)
+    assert {one.status for one in registry.certificates_of("client", "acme")} == {"revoked"}
 
 
 @pytest.mark.parametrize("odd", ["%C2%84", "%F0%9F%92%A9", "a%00", "A", "x" * 400, "%27%20OR%201=1"])

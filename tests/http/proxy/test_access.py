@@ -1,50 +1,19 @@
-"""Who is let in to the proxy."""
+"""What a caller of the proxy may claim, and what is counted; who is let in where is in test_every_endpoint.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import httpx
 import pytest
-from support.proxy import Proxy, peer, problem
-
-PATHS = [("POST", "/api/v1/messages"), ("POST", "/api/v1/messages/batch"), ("GET", "/api/v1/whoami"), ("GET", "/openapi.json"),
-         ("GET", "/api/v1/messages/x"), ("GET", "/no/such/path")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("method", "path"), PATHS)
-def test_without_a_certificate_there_is_nothing_but_health(proxy: Proxy, method: str, path: str) -> None:
-    answer = proxy.http.simulate_request(method, path, body=b'{"body":"x"}', headers={"Content-Type": "application/json"})
-    assert problem(answer) == (401, "certificate-required", None)
+from support.counters import added
+from support.proxy import Proxy, problem
+from support.requests import signing_request
 
 
-@pytest.mark.parametrize("path", ["/health", "/api/v1/health", "/health/ready", "/api/v1/health/ready"])
-def test_health_is_open(proxy: Proxy, path: str) -> None:
-    assert proxy.http.simulate_get(path).status_code == 200
-
-
-def test_a_component_cannot_submit(proxy: Proxy) -> None:
-    for name in ("main", "portal", "monitoring"):
-        answer = proxy.http.simulate_post(
-            "/api/v1/messages",
-            body=b'{"body":"x"}',
-            headers={"Content-Type": "application/json"},
-            extras={"messagebroker.peer": peer(name, kind="component")},
-        )
-        assert problem(answer)[:2] == (403, "component-not-allowed")
-
-
-def test_a_revoked_client_is_refused_and_the_connection_closes(proxy: Proxy) -> None:
-    proxy.watcher.refused["acme"] = "revoked"
-    closed: list[bool] = []
-    answer = proxy.http.simulate_post(
-        "/api/v1/messages",
-        body=b'{"body":"x"}',
-        headers={"Content-Type": "application/json"},
-        extras={"messagebroker.peer": peer(), "messagebroker.close": lambda: closed.append(True)},
-    )
-    assert problem(answer) == (403, "certificate-revoked", None)
-    assert closed == [True]
-
-
-def test_a_client_that_the_policy_does_not_know(proxy: Proxy) -> None:
+def test_what_the_watcher_let_pass_is_looked_at_once_more_before_a_submit(proxy: Proxy) -> None:
     assert problem(proxy.submit({"body": "x"}, client="nobody")) == (403, "client-unknown", None)
 
 
@@ -67,8 +36,55 @@ def test_metrics_count_what_was_taken_and_refused(proxy: Proxy) -> None:
     assert (value(accepted), value(refused)) == (before[0] + 2, before[1] + 2)
 
 
-def test_the_document_names_every_path(proxy: Proxy) -> None:
-    paths = proxy.get("/openapi.json").json["paths"]
-    assert {"/api/v1/messages", "/api/v1/messages/batch", "/api/v1/messages/{message_id}", "/api/v1/whoami"} <= paths.keys()
-    request = paths["/api/v1/messages"]["post"]["requestBody"]["content"]
+def test_the_document_names_every_format(proxy: Proxy) -> None:
+    request = proxy.get("/openapi.json").json["paths"]["/api/v1/messages"]["post"]["requestBody"]["content"]
     assert request.keys() == {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
+
+
+def test_a_certificate_that_was_refused_in_the_handshake(proxy: Proxy) -> None:
+    """Wherever TLS let it pass all the same, it is no better than none, and says why."""
+    closed: list[bool] = []
+    extras = {"messagebroker.peer_problem": "its CN is another", "messagebroker.close": lambda: closed.append(True)}
+    assert problem(proxy.http.simulate_get("/api/v1/whoami", extras=extras)) == (403, "certificate-invalid", None)
+    assert closed == [True]
+
+
+def stale(proxy: Proxy) -> Any:
+    proxy.watcher.fresh = False
+    return proxy.get("/api/v1/whoami")
+
+
+def revoked(proxy: Proxy) -> Any:
+    proxy.watcher.refused["acme"] = "revoked"
+    return proxy.submit({"body": "x"})
+
+
+def over_its_rate(proxy: Proxy) -> Any:
+    proxy.batch([{"body": "x"}] * 50, client="slow")
+    return proxy.submit({"body": "x"}, client="slow")
+
+
+def renewal_that_main_refuses(proxy: Proxy) -> Any:
+    document = {"type": "urn:messagebroker:problem:renewal-refused", "detail": "revoked"}
+    main = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(403, json=document)))
+    proxy.parts.lookup._main = lambda: nullcontext(main)  # type: ignore[method-assign,assignment,return-value]
+    return proxy.post("/api/v1/certificates/renew", {"csr": signing_request().decode()})
+
+
+@pytest.mark.parametrize(
+    ("reason", "ask"),
+    [
+        ("certificate-required", lambda proxy: proxy.http.simulate_get("/api/v1/whoami")),
+        ("certificate-revoked", revoked),
+        ("client-unknown", lambda proxy: proxy.submit({"body": "x"}, client="nobody")),
+        ("client-mismatch", lambda proxy: proxy.submit({"body": "x"}, X_Client_Id="other")),
+        ("topic-not-allowed", lambda proxy: proxy.submit({"topic": "forbidden", "body": "x"}, client="orders")),
+        ("policy-stale", stale),
+        ("rate-limited", over_its_rate),
+        ("renewal-refused", renewal_that_main_refuses),
+    ],
+)
+def test_a_refusal_counts_once_under_its_reason(proxy: Proxy, reason: str, ask: Callable[[Proxy], Any]) -> None:
+    with added("messagebroker_auth_refused_total") as more:
+        assert problem(ask(proxy))[1] == reason
+    assert more == {reason: 1}
