@@ -9,7 +9,7 @@ import msgspec
 
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
-from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, seen
+from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, seen_number
 from messagebroker.http.main.people import UserId, number
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
@@ -56,13 +56,13 @@ class GroupMembers:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
         """A page, in the order of users."""
-        group = seen(request.context.caller, group_id)
+        group = seen_number(request.context.caller, group_id)
         query = read_query(request, GroupQuery)
         try:
             after = None if query.cursor is None else cursors.read_number(query.cursor)
         except cursors.WrongCursor as error:
             raise Problem(400, "invalid-parameter", str(error), field="cursor") from None
-        found = group_members.page(group.id, limit=query.limit + 1, after=after)
+        found = group_members.page(group, limit=query.limit + 1, after=after)
         items = [MemberView(id=user.id, email=user.email) for user in found[: query.limit]]
         more = len(found) > query.limit
         answer(response, MemberPage(items=items, next=cursors.of_number(items[-1].id) if more else None))
@@ -70,9 +70,9 @@ class GroupMembers:
     def on_post(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
         """200, also when they are in it already."""
         caller: Caller = request.context.caller
-        group = seen(caller, group_id, managing=True)
+        group = seen_number(caller, group_id, managing=True)
         given = read_json(request, self._decoder)
-        user = group_members.add_member(group.id, given.email, actor=caller.actor)
+        user = group_members.add_member(group, given.email, actor=caller.actor)
         answer(response, MemberView(id=user.id, email=user.email))
 
 
@@ -93,6 +93,6 @@ class GroupMember:
         caller: Caller = request.context.caller
         assert caller.person is not None
         leaves = user_id == str(caller.person.id)
-        group = seen(caller, group_id, managing=not leaves)
-        group_members.remove_member(group.id, number(user_id, "member"), actor=caller.actor)
+        group = seen_number(caller, group_id, managing=not leaves)
+        group_members.remove_member(group, number(user_id, "member"), actor=caller.actor)
         response.status = 204
