@@ -67,6 +67,11 @@ bench *arguments:
 bench-api *arguments:
     "{{python}}" -m bench.api {{arguments}}
 
+# what a request pays for who asks and for the audit log: permissions, tokens, logins, audit rows on MariaDB
+[group('measure')]
+bench-people *arguments:
+    "{{python}}" -m bench.people {{arguments}}
+
 # format and mend what can be mended
 [group('maintain')]
 format:

@@ -1,6 +1,6 @@
 """`just bench-api`: every filter that the list of messages offers, at both ends and in the middle of five million rows.
 
-python -m bench.api [--rows 5000000] [--requests 100] [--out docs/bench]
+python -m bench.api [--rows 5000000] [--requests 1000] [--seconds 10] [--out docs/bench]
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from support.installation import Installation
 from support.servers import MariaDB, Redis
 
 from bench import api_rows
+from bench.api_cases import Case, Span, cases
 from messagebroker.client import ApiClient, Caller
 from messagebroker.db.connection import open_database
 from messagebroker.db.models import Client, Group, GroupMember, GroupTopic, User
@@ -36,44 +37,16 @@ from messagebroker.ops.scope import scope_of
 POOL = "1G"
 PASSWORD = "carrots under a tin roof 7"  # nosec B105
 ROUNDS = 3
+LEAST = 200  # requests of a cell in a round: with fewer a p99 would be the highest of them
 WHERE = ("first page", "middle", "last page")
-ASKED: dict[str, tuple[str, ...]] = {  # values of each filter: one that half of the rows have, and others
-    "client": (api_rows.HOT_CLIENT, "client-7", api_rows.RARE_CLIENT),
-    "status": ("failed", "delivered"),
-    "topic": (api_rows.HOT_TOPIC, "topic.7", api_rows.OLD_TOPIC),
-    "correlation_id": (api_rows.HOT_CORRELATION,),
-    "sender": (api_rows.HOT_SENDER,),
-}
-
-
-@dataclass(kw_only=True)
-class Case:
-    """One list that is asked for."""
-
-    who: str
-    asked: dict[str, str]
-    rounds: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # where -> p50 and p99 in ms, each round
-    plan: str = ""
-
-    @property
-    def name(self) -> str:
-        """As the table says it."""
-        return ", ".join(f"{name}={value}" for name, value in self.asked.items()) or "(no filter)"
-
-    @property
-    def figures(self) -> dict[str, tuple[float, float]]:
-        """The medians of the rounds: one in which the machine stalled does not decide."""
-        return {
-            where: (statistics.median(p50 for p50, _ in rounds), statistics.median(p99 for _, p99 in rounds))
-            for where, rounds in self.rounds.items()
-        }
 
 
 def main() -> None:
     """Fills, measures, prints, and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=1000, help=f"of a cell in a round, at the most; {LEAST} at the least")
+    parser.add_argument("--seconds", type=float, default=10.0, help=f"for the {ROUNDS} rounds of a cell")
     parser.add_argument("--out", type=Path, default=Path("docs/bench"))
     arguments = parser.parse_args()
     with (
@@ -88,12 +61,12 @@ def main() -> None:
         span = api_rows.timed_fill(database, arguments.rows, _sender_hash(it))
         _people()
         it.start("main")
-        found = list(_measured(it, database, span, arguments.requests))
+        found = list(_measured(it, database, span, arguments.requests, arguments.seconds / ROUNDS))
     _tell(found, arguments.rows)
     date = datetime.now(UTC).date().isoformat()
     document = {"date": date, "rows": arguments.rows, "requests": arguments.requests, "rounds": ROUNDS, "pool": POOL,
                 "cases": [{"name": case.name, **asdict(case), "figures": case.figures} for case in found]}  # fmt: skip
-    (arguments.out / f"api-{date}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / f"api-{date}.json").write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def _sender_hash(it: Installation) -> bytes:
@@ -122,71 +95,65 @@ def _people() -> None:
             Client.update(name=f"client-{number}").where(Client.name == spare.name).execute()
 
 
-def _cases() -> Iterator[Case]:
-    yield Case(who="operator", asked={})
-    for names in filters.OFFERED:
-        for at in range(max(len(ASKED[name]) for name in names)):
-            yield Case(who="operator", asked={name: ASKED[name][min(at, len(ASKED[name]) - 1)] for name in names})
-    yield Case(who="operator", asked={"status": "scheduled"})
-    for who in ("member", "everywhere"):
-        for asked in (
-            {},
-            {"status": "failed"},
-            {"topic": "topic.3"},
-            {"client": "client-8" if who == "member" else "client-7"},
-        ):
-            yield Case(who=who, asked=asked)
-
-
-def _measured(it: Installation, database: pw.Database, span: tuple[datetime, datetime], requests: int) -> Iterator[Case]:
+def _measured(it: Installation, database: pw.Database, span: Span, requests: int, seconds: float) -> Iterator[Case]:
     files = it.client("bench")
     with ApiClient(it.url("main"), ca=files.ca) as api:
         callers = {
             who: Caller(token=api.login(f"{who}@example.org", PASSWORD).access_token)
             for who in ("operator", "member", "everywhere")
         }
-        found = list(_cases())
+        found = list(cases(span))
         for number in range(ROUNDS):
             print(f"round {number + 1} of {ROUNDS} …", flush=True)
             for case in found:
                 for where in WHERE:
-                    times = _times(api, callers[case.who], case, _positions(case, where, span, requests))
-                    case.rounds.setdefault(where, []).append(times)
+                    positions = islice(_positions(case, where, case.span or span), requests)
+                    case.rounds.setdefault(where, []).append(_times(api, callers[case.who], case, positions, seconds))
     for case in found:
         case.plan = _plan(it, database, case, span)
         _line(case)
         yield case
 
 
-def _positions(case: Case, where: str, span: tuple[datetime, datetime], requests: int) -> list[str | None]:
+def _positions(case: Case, where: str, span: Span) -> Iterator[str | None]:
     """Cursors: near each other, so that the cache is as warm as for people who leaf through a list, but never the same."""
-    if where == "first page":
-        return [None] * requests
     began, until = span
-    middle = began + (until - began) / 2 if where == "middle" else began + timedelta(hours=3)
-    moments = [middle + timedelta(seconds=random.uniform(-7200, 7200)) for _ in range(requests)]  # nosec B311
-    if case.asked == {"status": "scheduled"}:
-        return [cursors.of_due(moment, api_rows.id_at(moment)) for moment in moments]
-    return [cursors.of_id(api_rows.id_at(moment)) for moment in moments]
+    near_the_end = until - timedelta(hours=3) if case.oldest_first else began + timedelta(hours=3)
+    middle = began + (until - began) / 2 if where == "middle" else near_the_end
+    while True:
+        moment = middle + timedelta(seconds=random.uniform(-7200, 7200))  # nosec B311
+        if where == "first page":
+            yield None
+        elif case.asked == {"status": "scheduled"}:
+            yield cursors.of_due(moment, api_rows.id_at(moment))
+        else:
+            yield cursors.of_id(api_rows.id_at(moment))
 
 
-def _times(api: ApiClient, caller: Caller, case: Case, positions: list[str | None]) -> tuple[float, float]:
-    times = []
+def _times(
+    api: ApiClient, caller: Caller, case: Case, positions: Iterator[str | None], seconds: float
+) -> tuple[float, float, int]:
+    """p50, p99 and of how many: what there are positions for, or as many as fit into the time."""
+    times: list[float] = []
+    until = time.perf_counter() + seconds
     for cursor in positions:
         began = time.perf_counter()
-        api.messages(caller, limit=50, cursor=cursor, **case.asked)
+        if began > until and len(times) >= LEAST:
+            break
+        api.messages(caller, limit=50, cursor=cursor, **case.params)
         times.append((time.perf_counter() - began) * 1000)
     times.sort()
-    return round(times[len(times) // 2], 2), round(times[min(len(times) - 1, int(len(times) * 0.99))], 2)
+    return round(times[len(times) // 2], 2), round(times[min(len(times) - 1, int(len(times) * 0.99))], 2), len(times)
 
 
-def _plan(it: Installation, database: pw.Database, case: Case, span: tuple[datetime, datetime]) -> str:
+def _plan(it: Installation, database: pw.Database, case: Case, span: Span) -> str:
     """What the server says of the statement in the middle of the table: index, access, rows that it expects, extras."""
-    asked: dict[str, Any] = dict(case.asked)
+    since, until = case.span or (None, None)
+    asked: dict[str, Any] = {**case.asked, "since": since, "until": until, "newest_first": not case.oldest_first}
     if "sender" in asked:
         asked["sender"] = _sender_hash(it)
     middle = span[0] + (span[1] - span[0]) / 2
-    if asked == {"status": "scheduled"}:
+    if case.asked == {"status": "scheduled"}:
         wanted = Filters(cursor=cursors.of_due(middle, api_rows.id_at(middle)), **asked)
         sql, values = messages._by_due(wanted).limit(51).sql()
     else:
@@ -206,16 +173,16 @@ def _plan(it: Installation, database: pw.Database, case: Case, span: tuple[datet
 
 def _line(case: Case) -> None:
     figures = "  ".join(f"{p50:6.1f} {p99:6.1f}" for p50, p99 in case.figures.values())
-    print(f"{case.who:10} {case.name:48} {figures}  {case.plan}", flush=True)
+    print(f"{case.who:10} {case.name:48} {figures}  n={case.n}  {case.plan}", flush=True)
 
 
 def _tell(found: list[Case], rows: int) -> None:
     """As Markdown, for docs/performance.md."""
     print(f"\n{rows:,} rows; p50 / p99 in ms, medians of {ROUNDS} rounds\n")
-    print(f"| who | filter | {' | '.join(WHERE)} |\n|---|---|--:|--:|--:|")
+    print(f"| who | filter | {' | '.join(WHERE)} | n |\n|---|---|--:|--:|--:|--:|")
     for case in found:
         figures = " | ".join(f"{p50:.1f} / {p99:.1f}" for p50, p99 in case.figures.values())
-        print(f"| {case.who} | {f'`{case.name}`' if case.asked else 'none'} | {figures} |")
+        print(f"| {case.who} | {'none' if case.name == '(no filter)' else f'`{case.name}`'} | {figures} | {case.n} |")
     worst = max(p99 for case in found for _, p99 in case.figures.values())
     print(f"\nthe highest p99: {worst:.1f} ms")
 

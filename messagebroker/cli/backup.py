@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from messagebroker.cli.actor import this_user
 from messagebroker.cli.progress import shown, size
 from messagebroker.db.connection import open_database
 from messagebroker.errors import BrokerError, NotFound, Refused
@@ -41,7 +42,7 @@ def create(as_json: AsJson = False) -> None:
     with shown() as progress:
         path = backup.create(settings, progress)
     manifest, bytes_ = backup.verify(path), path.stat().st_size
-    audit.record(_actor(), "backup.create", "backup", path.name, details={"bytes": bytes_})
+    audit.record(this_user().name, "backup.create", "backup", path.name, details={"bytes": bytes_})
     if as_json:
         typer.echo(json.dumps({"path": str(path), "bytes": bytes_, "rows": manifest.rows}))
     else:
@@ -115,7 +116,7 @@ def restore(
         if not yes and not typer.confirm("Restore?"):
             raise Refused("nothing was changed")
         with shown() as progress:
-            done = work.carry_out(_actor(), progress, force=force)
+            done = work.carry_out(this_user().name, progress, force=force)
     _tell(done)
 
 
@@ -182,10 +183,3 @@ def _opened() -> Settings:
     settings = load(role="main")
     open_database(settings)
     return settings
-
-
-def _actor() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):  # no such user, as in containers with a bare number
-        return "cli"

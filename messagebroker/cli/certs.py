@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from messagebroker.cli.actor import this_user
 from messagebroker.errors import NotFound, Unavailable
 from messagebroker.ops import audit, certificates, homes, keyring, registry
 from messagebroker.ops.ca_folder import Issued
@@ -179,7 +179,7 @@ def _audit(settings: Settings, action: str, issued: Issued, **details: str) -> N
     """A row where the database answers; the CA's folder knows everything but who it was."""
     with suppress(Unavailable), registry.session(settings):
         details = {"holder": f"{issued.kind}:{issued.name}", **details}
-        audit.record(f"cli:{getpass.getuser()}"[:254], action, "certificate", issued.serial, details=details)
+        audit.record(this_user().name, action, "certificate", issued.serial, details=details)
 
 
 def _tell(bundle: Bundle) -> None:

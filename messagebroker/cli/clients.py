@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from messagebroker.cli.actor import this_user
 from messagebroker.db.connection import connected, open_database
 from messagebroker.db.models import Group
 from messagebroker.db.schema import require_current
 from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import clients
-from messagebroker.ops.audit import Actor
 from messagebroker.ops.client_fields import FIELDS
 from messagebroker.ops.clients import Changed, ClientEntry
 from messagebroker.settings import Settings, load
@@ -82,7 +81,7 @@ def register(
     """
     settings = _settings()
     fields = _given(owner, group, default_topic, topic, rate, max_batch)
-    _tell(clients.register(settings, name, fields, _me()), as_json=as_json)
+    _tell(clients.register(settings, name, fields, this_user()), as_json=as_json)
 
 
 @app.command("set")
@@ -113,7 +112,7 @@ def change(
         fields[field] = None
     if not fields:
         raise Refused("nothing to change was named; `messagebroker clients set -h` lists what can be")
-    _tell(clients.change(settings, name, fields, _me()), as_json=as_json)
+    _tell(clients.change(settings, name, fields, this_user()), as_json=as_json)
 
 
 @app.command()
@@ -122,7 +121,7 @@ def disable(name: Name, as_json: AsJson = False) -> None:
 
     Example: messagebroker clients disable warehouse-7
     """
-    _tell(clients.disable(_settings(), name, _me()), as_json=as_json)
+    _tell(clients.disable(_settings(), name, this_user()), as_json=as_json)
 
 
 @app.command()
@@ -131,7 +130,7 @@ def enable(name: Name, as_json: AsJson = False) -> None:
 
     Example: messagebroker clients enable warehouse-7
     """
-    _tell(clients.enable(_settings(), name, _me()), as_json=as_json)
+    _tell(clients.enable(_settings(), name, this_user()), as_json=as_json)
 
 
 def _settings() -> Settings:
@@ -139,10 +138,6 @@ def _settings() -> Settings:
     open_database(settings)
     require_current()
     return settings
-
-
-def _me() -> Actor:
-    return Actor(name=f"cli:{getpass.getuser()}"[:254])
 
 
 def _given(

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from messagebroker.cli.users import connect, me
+from messagebroker.cli.actor import this_user
+from messagebroker.cli.users import connect
 from messagebroker.errors import Refused
 from messagebroker.ops import group_members, groups, users
 
@@ -31,9 +32,9 @@ def create(
     Example: messagebroker groups create warehouse --manager ada@example.org --topic orders
     """
     connect()
-    made = groups.create(name, description=description, actor=me())
+    made = groups.create(name, description=description, actor=this_user())
     if manager is not None or topic:
-        groups.alter(made.id, manager=manager, topics=topic or [], actor=me())
+        groups.alter(made.id, manager=manager, topics=topic or [], actor=this_user())
     typer.echo(f"group {made.name} made")
 
 
@@ -101,7 +102,7 @@ def change(
         description=groups.KEEP if description is None else description,
         manager=manager if manager is not None or no_manager else groups.KEEP,
         topics=topic or [] if topic or no_topics else groups.KEEP,
-        actor=me(),
+        actor=this_user(),
     )
     typer.echo(f"group {new_name or name} changed")
 
@@ -113,7 +114,7 @@ def add(name: Name, email: Email) -> None:
     Example: messagebroker groups add warehouse bob@example.org
     """
     connect()
-    group_members.add_member(groups.by_name(name).id, email, actor=me())
+    group_members.add_member(groups.by_name(name).id, email, actor=this_user())
     typer.echo(f"{email} is in {name}")
 
 
@@ -124,7 +125,7 @@ def remove(name: Name, email: Email) -> None:
     Example: messagebroker groups remove warehouse bob@example.org
     """
     connect()
-    group_members.remove_member(groups.by_name(name).id, users.find(email).id, actor=me())
+    group_members.remove_member(groups.by_name(name).id, users.find(email).id, actor=this_user())
     typer.echo(f"{email} is not in {name} any more")
 
 
@@ -135,5 +136,5 @@ def delete(name: Name) -> None:
     Example: messagebroker groups delete warehouse
     """
     connect()
-    groups.delete(groups.by_name(name).id, actor=me())
+    groups.delete(groups.by_name(name).id, actor=this_user())
     typer.echo(f"group {name} removed")

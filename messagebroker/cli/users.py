@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from datetime import datetime
@@ -10,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from messagebroker.cli.actor import this_user
 from messagebroker.db.connection import open_database
 from messagebroker.db.models import Session, User
 from messagebroker.db.schema import require_current
 from messagebroker.errors import Refused
 from messagebroker.ops import ids, second_factor, sessions, users
-from messagebroker.ops.audit import Actor
 from messagebroker.ops.permissions import ROLES
 from messagebroker.ops.sessions import Why
 from messagebroker.settings import load
@@ -44,7 +43,7 @@ def create(
     """
     connect()
     chosen = _password(password, password_stdin, ask)
-    _show_one_time(users.create(email, role, password=chosen, actor=me()), f"user {email} made, role {role}")
+    _show_one_time(users.create(email, role, password=chosen, actor=this_user()), f"user {email} made, role {role}")
 
 
 @app.command("list")
@@ -71,7 +70,7 @@ def set_role(email: Email, role: Annotated[str, typer.Argument(help=_ROLES)]) ->
     Example: messagebroker users set-role ada@example.org admin
     """
     connect()
-    users.set_role(email, role, actor=me())
+    users.set_role(email, role, actor=this_user())
     typer.echo(f"{email} has the role {role}")
 
 
@@ -82,7 +81,7 @@ def disable(email: Email) -> None:
     Example: messagebroker users disable ada@example.org
     """
     connect()
-    users.set_disabled(email, True, actor=me())
+    users.set_disabled(email, True, actor=this_user())
     typer.echo(f"{email} is disabled")
 
 
@@ -93,7 +92,7 @@ def enable(email: Email) -> None:
     Example: messagebroker users enable ada@example.org
     """
     connect()
-    users.set_disabled(email, False, actor=me())
+    users.set_disabled(email, False, actor=this_user())
     typer.echo(f"{email} is enabled")
 
 
@@ -105,7 +104,7 @@ def reset_password(email: Email, password: GivenPassword = None, password_stdin:
     """
     connect()
     chosen = _password(password, password_stdin, ask)
-    _show_one_time(users.reset_password(email, password=chosen, actor=me()), f"the password of {email} is set")
+    _show_one_time(users.reset_password(email, password=chosen, actor=this_user()), f"the password of {email} is set")
 
 
 @app.command("sessions")
@@ -121,7 +120,7 @@ def list_sessions(
     connect()
     user = users.find(email)
     if end_all:
-        ended = sessions.end_all(user, Why.MANAGER, me())
+        ended = sessions.end_all(user, Why.MANAGER, this_user())
         typer.echo(json.dumps({"ended": ended}) if as_json else f"{ended} sessions of {user.email} ended")
         return
     found, after = [], None
@@ -143,7 +142,7 @@ def remove_second_factor(email: Email) -> None:
     Example: messagebroker users remove-second-factor ada@example.org
     """
     connect()
-    had = second_factor.remove(users.find(email), me())
+    had = second_factor.remove(users.find(email), this_user())
     typer.echo(f"the second factor of {email} is removed" if had else f"{email} had no second factor")
 
 
@@ -151,11 +150,6 @@ def connect() -> None:
     """Opens the database that the settings name, whose schema must be this program's."""
     open_database(load(role="main"))
     require_current()
-
-
-def me() -> Actor:
-    """Who sits at this keyboard."""
-    return Actor(name=f"cli:{getpass.getuser()}"[:254])
 
 
 def _password(given: str | None, from_input: bool, ask: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` for people's tools."""
+"""The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` (or `Async…`) for people's tools."""
 
 from messagebroker.client.answers import (
     BatchItem,
@@ -11,10 +11,10 @@ from messagebroker.client.answers import (
     Submitted,
 )
 from messagebroker.client.api import ApiClient, AsyncApiClient
-from messagebroker.client.api_calls import Caller
 from messagebroker.client.async_broker import AsyncMessageBroker
 from messagebroker.client.broker import MessageBroker
 from messagebroker.client.errors import ClientError, Problem, SetupError, Unreachable
+from messagebroker.client.requests import Caller
 from messagebroker.client.retry import NEVER, Retry
 from messagebroker.client.submission import CloudEvent, Draft
 

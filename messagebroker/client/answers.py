@@ -56,6 +56,8 @@ class Message(Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     alias_of: str | None = None  # the id asked for is a later copy's, and this one is stored
     body: Any = None
+    body_base64: str | None = None  # of a body that is no text
+    content_type: str | None = None
     sender: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -75,6 +77,7 @@ class IssuedCertificate(Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     certificate: str
+    ca: str | None = None  # who signed it
 
 
 class HourCount(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -14,6 +15,7 @@ from messagebroker.client.retry import BUSY_KEY, RETRIED, parse_retry_after
 
 T = TypeVar("T")
 JSON = "application/json"
+Param = str | int | bool | datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,17 @@ def reader(kind: type[T]) -> Callable[[httpx.Response], T]:
             raise Problem(response.status_code, {"type": "unexpected-answer", "detail": detail}) from error
 
     return read
+
+
+def as_params(**given: Param) -> dict[str, str]:
+    """Of a query; those that are None are left out. Times without a zone are local ones, as everywhere in Python."""
+    return {name: _param(value) for name, value in given.items() if value is not None}
+
+
+def _param(value: str | int | bool | datetime) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def as_json(value: Any) -> bytes:

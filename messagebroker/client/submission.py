@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from messagebroker.client.answers import BatchResult, Counts, Message, MessagePage, Submitted
-from messagebroker.client.calls import JSON, Call, as_json, reader
+from messagebroker.client.calls import JSON, Call, as_json, as_params, reader
 
 MESSAGES = "/api/v1/messages"
 
@@ -95,21 +95,13 @@ def list_messages(
 ) -> Call[MessagePage]:
     """A part of the list of the client's own messages."""
     order = "asc" if oldest_first else "desc"
-    params = _params(since=since, until=until, status=status, order=order, limit=limit, cursor=cursor)
+    params = as_params(since=since, until=until, status=status, order=order, limit=limit, cursor=cursor)
     return Call(method="GET", path=MESSAGES, read=_PAGE, params=params)
 
 
 def counts(since: datetime | None, until: datetime | None) -> Call[Counts]:
     """The client's own messages per hour."""
-    return Call(method="GET", path=f"{MESSAGES}/counts", read=_COUNTS, params=_params(since=since, until=until))
-
-
-def _params(**given: datetime | str | int | None) -> dict[str, str]:
-    """Times without a zone are local ones, as everywhere in Python."""
-    as_text = {
-        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value for name, value in given.items()
-    }
-    return {name: str(value) for name, value in as_text.items() if value is not None}
+    return Call(method="GET", path=f"{MESSAGES}/counts", read=_COUNTS, params=as_params(since=since, until=until))
 
 
 def whoami() -> Call[dict[str, Any]]:

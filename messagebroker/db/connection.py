@@ -57,6 +57,8 @@ class MySQL(PooledMySQLDatabase):
 
     _session = (
         "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION'",
+        # MySQL would rather skip through an index of few different values, and sort, than read a page in order
+        "SET optimizer_switch = IF(LOCATE('skip_scan=', @@optimizer_switch), 'skip_scan=off', '')",  # MariaDB has none
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",  # claims must see what others committed
     )
 

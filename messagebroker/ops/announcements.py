@@ -95,11 +95,12 @@ def find(number: int) -> Announcement:
 def current(limit: int, after: tuple[datetime, int] | None = None) -> list[Announcement]:
     """Those that are shown now, the one that ends first at the top; `after` ends the page before."""
     now, ends, number = clock.now(), Announcement.ends_at, Announcement.id
-    query = Announcement.select().where(ends > now, Announcement.starts_at <= now)
-    if after is not None:
-        query = query.where((ends > after[0]) | ((ends == after[0]) & (number > after[1])))
+    query = Announcement.select(number).where(ends > now, Announcement.starts_at <= now)
+    if after is not None:  # the first condition alone is the index range; the second passes over what was shown
+        query = query.where(ends >= after[0], (ends > after[0]) | (number > after[1]))
     with connected():
-        return list(query.order_by(ends, number).limit(limit))
+        wanted = [row.id for row in query.order_by(ends, number).limit(limit)]  # of an index alone
+        return list(Announcement.select().where(number.in_(wanted)).order_by(ends, number)) if wanted else []
 
 
 def page(limit: int, after: int | None = None) -> list[Announcement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, Literal
@@ -18,8 +19,11 @@ COLUMNS = ("id", "created_at", "actor", "action", "object_type", "object_id", "a
 MEDIA: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
 
 _AT_ONCE = 1000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a formula. Strangers write user agents and addresses of e-mail."""
+_FORMULA = re.compile(r"""^(?=["\s]*[=+\-@]|[\t\r\n])|[;\t\r\n]["\s]*(?=[=+\-@])""")
+"""In front of what spreadsheets take for a formula. Strangers write user agents and addresses of e-mail.
+
+Also inside of a cell: a spreadsheet whose language has the decimal comma separates columns at `;`, and finds a cell there.
+"""
 
 
 def export(filters: Filters, form: Format, actor: Actor) -> Iterator[bytes]:
@@ -49,7 +53,7 @@ def _pieces(filters: Filters, write: Callable[[list[Entry], bool], bytes]) -> It
 
 def _csv(entries: list[Entry], is_first: bool) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     if is_first:
         writer.writerow(COLUMNS)
     for entry in entries:
@@ -61,7 +65,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
-    return "'" + text if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\g<0>'", text)
 
 
 def _lines(entries: list[Entry], is_first: bool) -> bytes:

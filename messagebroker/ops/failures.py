@@ -60,14 +60,15 @@ def count() -> int:
 def page(limit: int, *, newest_first: bool = True, after: tuple[datetime, bytes] | None = None) -> list[IngestFailure]:
     """Up to `limit` of them in the order in which they failed, without their bytes; `after` ends the page before."""
     at, own = IngestFailure.failed_at, IngestFailure.id
-    query = IngestFailure.select(*_PLAIN)
-    if after is not None and newest_first:
-        query = query.where((at < after[0]) | ((at == after[0]) & (own < after[1])))
-    elif after is not None:
-        query = query.where((at > after[0]) | ((at == after[0]) & (own > after[1])))
+    query = IngestFailure.select(own)
+    if after is not None:  # the first condition alone is the index range; the second passes over what was shown
+        moment, last = after
+        following = (at < moment) | (own < last) if newest_first else (at > moment) | (own > last)
+        query = query.where(at <= moment if newest_first else at >= moment, following)
     order = (at.desc(), own.desc()) if newest_first else (at, own)
     with connected():
-        return list(query.order_by(*order).limit(limit))
+        wanted = [row.id for row in query.order_by(*order).limit(limit)]  # of an index alone
+        return list(IngestFailure.select(*_PLAIN).where(own.in_(wanted)).order_by(*order)) if wanted else []
 
 
 def newest(limit: int = 100) -> list[IngestFailure]:

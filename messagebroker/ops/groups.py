@@ -64,6 +64,13 @@ def find(group_id: int) -> Details:
         return _details([_row(group_id)])[0]
 
 
+def manager_of(group_id: int) -> int | None:
+    """The number of the group's manager, without counting its members; raises NotFound as `find`."""
+    with connected():
+        manager: int | None = _row(group_id).manager_id
+    return manager
+
+
 def by_name(name: str) -> Details:
     """The group of this name; raises NotFound as `find`."""
     with connected():
@@ -75,21 +82,18 @@ def by_name(name: str) -> Details:
 
 def page(*, limit: int, after: int | None = None, of_user: int | None = None) -> list[Details]:
     """Up to `limit` groups in the order in which they were made, after the group `after`; of one user's, when that is given."""
-    query = Group.select()
-    if after is not None:
-        query = query.where(Group.id > after)
+    parts = [(Group, Group.id, None)]
+    if of_user is not None:  # a range of an index each, of which a page is enough
+        parts = [(Group, Group.id, Group.manager == of_user), (GroupMember, GroupMember.group, GroupMember.user == of_user)]
     with connected():
-        if of_user is not None:
-            query = query.where(Group.id.in_(groups_of(of_user) or [0]))
-        return _details(list(query.order_by(Group.id).limit(limit)))
+        found = {number for part in parts for number in _numbers(*part, after=after or 0, limit=limit)}
+        wanted = sorted(found)[:limit]
+        return _details(list(Group.select().where(Group.id.in_(wanted)).order_by(Group.id))) if wanted else []
 
 
-def groups_of(user_id: int) -> list[int]:
-    """The groups that a user is a member or the manager of."""
-    managed = Group.select(Group.id).where(Group.manager == user_id)
-    joined = GroupMember.select(GroupMember.group).where(GroupMember.user == user_id)
-    with connected():
-        return sorted({row.id for row in managed} | {row.group_id for row in joined})
+def _numbers(table: Any, column: Any, condition: Any, *, after: int, limit: int) -> list[int]:
+    query = table.select(column).where(column > after).order_by(column).limit(limit).tuples()
+    return [row[0] for row in (query if condition is None else query.where(condition))]
 
 
 def alter(

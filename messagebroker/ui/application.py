@@ -89,8 +89,8 @@ def _add_routes(app: FastAPI, portal: Portal) -> None:
     for prefix in ("", "/api/v1"):
         app.add_route(f"{prefix}/health", health.alive, methods=["GET"])
         app.add_route(f"{prefix}/health/ready", health.ready, methods=["GET"])
-    if portal.settings.metrics_enabled:
-        app.add_route("/metrics", health.metrics, methods=["GET"])
+        if portal.settings.metrics_enabled:
+            app.add_route(f"{prefix}/metrics", health.metrics, methods=["GET"])
     app.add_route("/login", login.log_in, methods=["POST"])
     app.add_route("/logout", login.log_out, methods=["POST"])
     app.add_route("/password", password.change, methods=["POST"])

@@ -16,9 +16,8 @@ from messagebroker.ui.sessions import Session, Sessions
 COOKIE = "__Host-portal"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SOCKET = "/_nicegui_ws/"
 ASSETS = ("/_nicegui/", "/static/", "/favicon.ico")
-OPEN = frozenset(
-    {"/login", "/forgotten", "/reset", "/health", "/health/ready", "/api/v1/health", "/api/v1/health/ready", "/metrics"}
-)
+_FOR_MACHINES = ("/health", "/health/ready", "/metrics")
+OPEN = frozenset({"/login", "/forgotten", "/reset", *_FOR_MACHINES, *(f"/api/v1{path}" for path in _FOR_MACHINES)})
 WITH_OLD_PASSWORD = frozenset({"/password", "/logout"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

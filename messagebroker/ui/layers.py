@@ -51,5 +51,6 @@ class Measured:
     def _route(self, path: str) -> str:
         if path.startswith(ASSETS):
             return "assets"
+        path = path.removeprefix("/api/v1")  # the same under another name
         kind = next((kind for kind in self.KINDS if path.startswith(kind)), "other")
         return "/messages/{id}" if kind == "/messages/" else kind

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import typer
 from support.documents import ROOT, Command, commands, documents
+from support.requests import signing_request
 from support.servers import free_port
 from support.up import Up
 
@@ -112,6 +113,41 @@ def test_the_everyday_commands_work_as_printed(up: Up) -> None:
     for command in everyday:
         done = up.run(command.text)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.tier("docs")
+@pytest.mark.timeout(60)
+def test_the_example_sends_a_message_and_says_what_is_missing(up: Up) -> None:
+    certs, proxy = up.folder / "messagebroker-data" / "certs", f"https://localhost:{up.environment['PROXY_PORT']}"
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, ROOT / "examples" / "send.py", "guten Tag", *options]
+        return subprocess.run(command, cwd=up.folder, env=up.environment, capture_output=True, text=True, timeout=50)
+
+    done = run("--proxy", proxy)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[0-9a-f-]{36} is \w+: guten Tag\n", done.stdout)
+    assert "--certs says where" in run("--proxy", proxy, "--certs", str(certs / "nowhere")).stderr
+    assert "bootstrap.py up" in run("--proxy", f"https://localhost:{free_port()}").stderr
+
+
+@pytest.mark.tier("docs")
+@pytest.mark.timeout(60)
+def test_the_python_of_the_documents_runs_as_printed(up: Up) -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    sending, asking = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    made = up.run("messagebroker users create --email ada@example.org --role admin --password 'a long enough one 1'")
+    assert made.returncode == 0, made.stderr
+    csr = signing_request().decode()
+    given = f"password, csr = 'a long enough one 1', {csr!r}\n"
+    for printed, told in ((sending, "message.body"), (given + asking, "issued.name")):
+        program = printed.replace(":8000", f":{up.environment['MAIN_SERVER_PORT']}")
+        program = program.replace(":8001", f":{up.environment['PROXY_PORT']}")
+        done = subprocess.run(
+            [sys.executable, "-c", f"{program}print({told})"], cwd=up.folder / "messagebroker-data" / "certs",
+            env=up.environment, capture_output=True, text=True, timeout=50,
+        )  # fmt: skip
+        assert (done.stdout.strip(), done.stderr) in (("hello", ""), ("till-8", "")), done
 
 
 @pytest.mark.tier("docs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support.requests import signing_request, with_broken_signature
 from typer.testing import CliRunner
 
+from messagebroker.cli.actor import this_user
 from messagebroker.cli.certs import app
 from messagebroker.db import connection, schema
 from messagebroker.db.connection import open_database
@@ -173,7 +173,7 @@ def test_the_audit_log_says_who_issued_renewed_and_revoked(environment: Path) ->
     done = [entry.action.removeprefix("certificate.") for entry in entries]
     assert done == ["issue", "renew", "revoke", "revoke"]
     assert {entry.object_id for entry in entries[:2]} == {entry.object_id for entry in entries[2:]} == serials
-    assert {entry.actor for entry in entries} == {f"cli:{getpass.getuser()}"}
+    assert {entry.actor for entry in entries} == {this_user().name}
     assert entries[-1].details == {"holder": "client:acme", "reason": "stolen"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from messagebroker.cli.actor import this_user
 from messagebroker.cli.clients import app
 from messagebroker.db import connection, schema
 from messagebroker.db.connection import connected, open_database
@@ -73,7 +73,7 @@ def test_the_life_of_a_client_without_main_and_redis() -> None:
     assert json.loads(run("list", "--json", "--owner", "ada@example.org")) == []
     with connected():
         rows = [(row.actor, row.action) for row in AuditEntry.select().order_by(AuditEntry.id)]
-    me = f"cli:{getpass.getuser()}"
+    me = this_user().name
     assert rows == [(me, f"client.{what}") for what in ("register", "change", "disable", "enable")]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from messagebroker.cli.actor import this_user
 from messagebroker.cli.groups import app
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
@@ -36,7 +37,7 @@ def run(*words: str) -> Result:
 def test_a_group_from_its_beginning_to_its_end() -> None:
     run("create", "warehouse", "--manager", "ada@example.org", "--topic", "orders", "--topic", "returns")
     run("add", "warehouse", "bob@example.org")
-    assert audit.page(limit=1)[0].actor.startswith("cli:")
+    assert audit.page(limit=1)[0].actor == this_user().name
     [listed] = json.loads(run("list", "--json").stdout)
     assert (listed["name"], listed["manager"], listed["topics"], listed["members"]) == (
         "warehouse", "ada@example.org", ["orders", "returns"], 1,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from messagebroker.cli.actor import this_user
 from messagebroker.cli.users import app
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
@@ -45,7 +46,7 @@ def test_create_shows_a_one_time_password_once() -> None:
     ada = users.authenticate("ada@example.org", one_time(result))
     assert ada
     assert (ada.role, ada.must_change_password) == ("operator", True)
-    assert audit.page(limit=1)[0].actor.startswith("cli:")
+    assert audit.page(limit=1)[0].actor == this_user().name
 
 
 def test_the_documented_old_command_works_with_a_warning() -> None:

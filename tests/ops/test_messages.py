@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.plans import explain
+from support.plans import counting_reads, explain, rows_by_name
 from support.servers import SqlServer
 
 from messagebroker.db import schema
@@ -51,21 +51,9 @@ def deep_table(sql_server: SqlServer, tmp_path_factory: pytest.TempPathFactory) 
 
 def touched_by(work: Callable[[], object]) -> int:
     """How many rows or index entries the server read for it."""
-    with connected():
-        before = handler_reads()
+    with counting_reads() as read:
         work()
-        return handler_reads() - before
-
-
-def handler_reads() -> int:
-    counted = Message._meta.database.execute_sql("SHOW SESSION STATUS LIKE 'Handler_read_%%'", ()).fetchall()
-    return sum(int(value) for name, value in counted if name != "Handler_read_rnd_next")  # SHOW counts there itself
-
-
-def rows_by_name(sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
-    found = Message._meta.database.execute_sql(sql, parameters)
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return read[0]
 
 
 ASKED: dict[str, Any] = {

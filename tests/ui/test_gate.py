@@ -74,7 +74,17 @@ def test_a_stranger_is_led_to_the_login_from_everywhere(ask: Asked, path: str) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/login", "/health", "/api/v1/health/ready", "/static/portal.css", "/_nicegui/3/static/vue.js"]
+    "path",
+    [
+        "/login",
+        "/health",
+        "/api/v1/health",
+        "/api/v1/health/ready",
+        "/metrics",
+        "/api/v1/metrics",
+        "/static/portal.css",
+        "/_nicegui/3/static/vue.js",
+    ],
 )
 def test_what_strangers_need(ask: Asked, path: str) -> None:
     assert ask(path) == (200, "")

@@ -142,8 +142,11 @@ def test_metrics_for_this_machine(portal: RunningPortal) -> None:
     with portal.http() as http:
         portal.log_in(http)
         http.get(f"/messages/{message_id(3)}")
+        assert http.get("/api/v1/health").json()["role"] == "portal"
         text = http.get("/metrics").text
+        assert http.get("/api/v1/metrics").text.splitlines()[0] == text.splitlines()[0]
     assert 'messagebroker_http_requests_total{method="GET",route="/messages/{id}",status="200"}' in text
+    assert 'route="/health",status="200"' in text
     assert re.search(r"^messagebroker_portal_sessions [1-9]", text, re.M)
     assert message_id(3) not in text
     assert "process_resident_memory_bytes" in text
@@ -154,16 +157,17 @@ def test_metrics_from_elsewhere_take_the_monitoring_certificate(tmp_path: Path) 
                     if a.family == socket.AF_INET and not a.address.startswith("127.")), None)  # fmt: skip
     assert address, "this test needs a network address beside 127.0.0.1"
     with RunningPortal(tmp_path, portal_host="0.0.0.0") as portal:
-        url = f"https://{address}:{portal.port}/metrics"
+        url = f"https://{address}:{portal.port}"
         for certificate, status in ((None, 403), ("proxy", 403), ("monitoring", 200)):
             with portal.http(certificate) as http:
-                answer = http.get(url, extensions={"sni_hostname": "localhost"})
-                assert answer.status_code == status, certificate
+                for path in ("/metrics", "/api/v1/metrics"):
+                    answer = http.get(url + path, extensions={"sni_hostname": "localhost"})
+                    assert answer.status_code == status, (certificate, path)
 
 
 def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
     with RunningPortal(tmp_path, metrics_enabled="false") as portal, portal.http() as http:
-        assert http.get("/metrics").status_code == 404
+        assert http.get("/metrics").status_code == http.get("/api/v1/metrics").status_code == 404
         assert http.get("/health").status_code == 200
 
 

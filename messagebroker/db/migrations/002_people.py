@@ -37,7 +37,7 @@ class RecoveryCode(Base):
 
 class Session(Base):
     id = FixedBytesField(16, primary_key=True)
-    user = pw.ForeignKeyField(User, on_delete="CASCADE")
+    user = pw.ForeignKeyField(User, on_delete="CASCADE", index=False)
     created_at = UtcField()
     seen_at = UtcField()
     expires_at = UtcField(index=True)
@@ -52,6 +52,7 @@ class Session(Base):
 
     class Meta:
         table_name = "sessions"
+        indexes = ((("user", "ended_at", "id", "expires_at"), False),)
 
 
 class PasswordReset(Base):
@@ -79,12 +80,13 @@ class Group(Base):
 
 class GroupMember(Base):
     group = pw.ForeignKeyField(Group, on_delete="CASCADE")
-    user = pw.ForeignKeyField(User, on_delete="CASCADE")
+    user = pw.ForeignKeyField(User, on_delete="CASCADE", index=False)
     added_at = UtcField()
 
     class Meta:
         table_name = "group_members"
         primary_key = pw.CompositeKey("group", "user")
+        indexes = ((("user", "group"), False),)
 
 
 class GroupTopic(Base):
@@ -102,12 +104,13 @@ class Announcement(Base):
     text = pw.CharField(max_length=2000)
     severity = AsciiField(max_length=10)
     starts_at = UtcField()
-    ends_at = UtcField(index=True)
+    ends_at = UtcField()
     created_by = pw.CharField(max_length=254)
     created_at = UtcField()
 
     class Meta:
         table_name = "announcements"
+        indexes = ((("ends_at", "id", "starts_at"), False),)
 
 
 class AuditSeal(Base):
@@ -155,6 +158,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "audit_log": (("actor", "created_at"), ("action", "created_at"), ("object_type", "object_id", "created_at")),
     "clients": (("owner", "name"),),
     "certificates": (("name", "serial"),),
+    "ingest_failures": (("failed_at", "id"),),
 }
 
 

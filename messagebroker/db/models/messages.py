@@ -87,3 +87,4 @@ class IngestFailure(Base):
 
     class Meta:
         table_name = "ingest_failures"
+        indexes = ((("failed_at", "id"), False),)

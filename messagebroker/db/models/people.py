@@ -43,7 +43,7 @@ class Session(Base):
     """A login of a person, kept alive by refresh tokens of which each is good once."""
 
     id = FixedBytesField(16, primary_key=True)
-    user = pw.ForeignKeyField(User, on_delete="CASCADE")
+    user = pw.ForeignKeyField(User, on_delete="CASCADE", index=False)
     created_at = UtcField()
     seen_at = UtcField()  # of the last refresh
     expires_at = UtcField(index=True)
@@ -58,6 +58,7 @@ class Session(Base):
 
     class Meta:
         table_name = "sessions"
+        indexes = ((("user", "ended_at", "id", "expires_at"), False),)  # a person's, however many of them have ended
 
 
 class PasswordReset(Base):
@@ -91,12 +92,13 @@ class GroupMember(Base):
     """Somebody in a group."""
 
     group = pw.ForeignKeyField(Group, on_delete="CASCADE")
-    user = pw.ForeignKeyField(User, on_delete="CASCADE")
+    user = pw.ForeignKeyField(User, on_delete="CASCADE", index=False)
     added_at = UtcField()
 
     class Meta:
         table_name = "group_members"
         primary_key = pw.CompositeKey("group", "user")
+        indexes = ((("user", "group"), False),)
 
 
 class GroupTopic(Base):
@@ -118,9 +120,10 @@ class Announcement(Base):
     text = pw.CharField(max_length=2000)
     severity = AsciiField(max_length=10)  # "info", "warning" or "critical"
     starts_at = UtcField()
-    ends_at = UtcField(index=True)
+    ends_at = UtcField()
     created_by = pw.CharField(max_length=254)
     created_at = UtcField()
 
     class Meta:
         table_name = "announcements"
+        indexes = ((("ends_at", "id", "starts_at"), False),)  # those of now in their order, without their texts

@@ -12,7 +12,7 @@ import msgspec
 from messagebroker.errors import NotFound
 from messagebroker.http.decoding import answer, read_json, read_query
 from messagebroker.http.main.callers import Caller, Right
-from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, hold_to_own_scope, seen
+from messagebroker.http.main.groups import MANAGE, ONE, OWN, GroupId, GroupQuery, hold_to_own_scope, seen_number
 from messagebroker.http.main.people import UserId, number
 from messagebroker.http.main.tokens import WAIT, too_many
 from messagebroker.http.openapi import TOKEN, Operation
@@ -65,13 +65,13 @@ class GroupMembers:
 
     def on_get(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
         """A page, in the order of users."""
-        group = seen(request.context.caller, group_id)
+        group = seen_number(request.context.caller, group_id)
         query = read_query(request, GroupQuery)
         try:
             after = None if query.cursor is None else cursors.read_number(query.cursor)
         except cursors.WrongCursor as error:
             raise Problem(400, "invalid-parameter", str(error), field="cursor") from None
-        found = group_members.page(group.id, limit=query.limit + 1, after=after)
+        found = group_members.page(group, limit=query.limit + 1, after=after)
         items = [MemberView(id=user.id, email=user.email) for user in found[: query.limit]]
         more = len(found) > query.limit
         answer(response, MemberPage(items=items, next=cursors.of_number(items[-1].id) if more else None))
@@ -79,11 +79,11 @@ class GroupMembers:
     def on_post(self, request: falcon.Request, response: falcon.Response, group_id: str) -> None:
         """200, also when they are in it already."""
         caller: Caller = request.context.caller
-        group = seen(caller, group_id, managing=True)
+        group = seen_number(caller, group_id, managing=True)
         given = read_json(request, self._decoder)
         with self._slowed_down(caller):
             user = group_members.add_member(
-                group.id, given.email, actor=caller.actor, check=lambda user: hold_to_own_scope(caller, user, group.id)
+                group, given.email, actor=caller.actor, check=lambda user: hold_to_own_scope(caller, user, group)
             )
         answer(response, MemberView(id=user.id, email=user.email))
 
@@ -123,6 +123,6 @@ class GroupMember:
         caller: Caller = request.context.caller
         assert caller.person is not None
         leaves = user_id == str(caller.person.id)
-        group = seen(caller, group_id, managing=not leaves)
-        group_members.remove_member(group.id, number(user_id, "member"), actor=caller.actor)
+        group = seen_number(caller, group_id, managing=not leaves)
+        group_members.remove_member(group, number(user_id, "member"), actor=caller.actor)
         response.status = 204

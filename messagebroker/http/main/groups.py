@@ -80,18 +80,23 @@ def view_of(details: Details) -> GroupView:
     return msgspec.convert(details, GroupView, from_attributes=True)
 
 
-def seen(caller: Caller, group_id: str, *, managing: bool = False) -> Details:
+def seen(caller: Caller, group_id: str) -> Details:
+    """The group of a path; raises as `seen_number`."""
+    return groups.find(seen_number(caller, group_id))
+
+
+def seen_number(caller: Caller, group_id: str, *, managing: bool = False) -> int:
     """The group of a path, when the caller manages groups or belongs to this one (with `managing`: is its manager).
 
     Raises:
         NotFound, Problem: to everybody else it looks like one that never was; to its members, who may not, a 403.
     """
     assert caller.person is not None
-    found = groups.find(number(group_id, "group"))
+    found = number(group_id, "group")
     me = caller.person.id
-    if caller.may(MANAGE) or found.manager_id == me:
+    if groups.manager_of(found) == me or caller.may(MANAGE):
         return found
-    if not group_members.is_member(found.id, me):
+    if not group_members.is_member(found, me):
         raise Problem(404, "not-found", "there is no such group")
     if managing:
         raise Problem(403, "forbidden", "this is for the group's manager")

@@ -27,13 +27,21 @@ HandOut = Callable[[Settings, Path], list[homes.Change]]
 Lock = Callable[[Path], list[Path]]
 
 
+def lock_tools(root: Path) -> list[Path]:
+    """What is in a role's home and is run by administrators."""
+    rights = WindowsRights()
+    tools = ((root / old.path, home.role) for home in homes.homes(root) for old in old_names.of_system(old_names.WINDOWS)
+             if PurePosixPath(old.path).parts[0] == home.role.folder)  # fmt: skip
+    return [path for file, role in tools for path in rights.tool(file, role)]
+
+
 def install(
     root: Path,
     control: Control,
     *,
     account: str | None = None,
     hand_out: HandOut = homes.hand_out,
-    lock: Lock | None = None,
+    lock: Lock = lock_tools,
     python: Path | None = None,
 ) -> list[str]:
     """Services, event sources and file rights as they have to be; a sentence for each change.
@@ -60,15 +68,7 @@ def install(
             settings.path(folder).mkdir(parents=True, exist_ok=True)
     changes += old_files.write(root, program, old_names.WINDOWS)
     changes += [str(change) for change in hand_out(settings, root)]
-    return changes + [f"{path}: rights corrected" for path in (lock or lock_tools)(root)]
-
-
-def lock_tools(root: Path) -> list[Path]:
-    """What is in a role's home and is run by administrators."""
-    rights = WindowsRights()
-    tools = ((root / old.path, home.role) for home in homes.homes(root) for old in old_names.of_system(old_names.WINDOWS)
-             if PurePosixPath(old.path).parts[0] == home.role.folder)  # fmt: skip
-    return [path for file, role in tools for path in rights.tool(file, role)]
+    return changes + [f"{path}: rights corrected" for path in lock(root)]
 
 
 def make_or_mend(control: Control, unit: WindowsUnit, password: str | None) -> list[str]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -80,7 +82,13 @@ def test_who_may_export(cast: Cast, role: str, status: int) -> None:
     assert len(audited("audit.export")) == (status == 200)
 
 
-EVIL = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", " =1", '"=1', "a,b;c", 'quo"te', "line\nend"]
+EVIL = {
+    "=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t'=1",
+    "\r=1": "'\r'=1", "x;=HYPERLINK(1)": "x;'=HYPERLINK(1)", 'x; "=1': "x; \"'=1", "a\t+1": "a\t'+1", "a\n@b": "a\n'@b",
+    "a;=1;-2": "a;'=1;'-2", " =1": "' =1", '"=1': "'\"=1",
+    **{harmless: harmless for harmless in ("'=1", "a,b;c", 'quo"te', "line\nend", "a=b;c=d", "x-1; y+2")},
+}  # fmt: skip
+"""What strangers write, and how it stands in a cell."""
 
 
 def test_formulas_in_an_export_are_only_text(cast: Cast) -> None:
@@ -89,10 +97,18 @@ def test_formulas_in_an_export_are_only_text(cast: Cast) -> None:
     answer = cast.get(PATH + "/export", "admin", params={"action": "test.act"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="audit.csv"'
-    rows = list(csv.DictReader(answer.text.splitlines(keepends=True)))
-    assert [row["actor"] for row in rows] == [("'" + text) if text[0] in "=+-@\t\r" else text for text in EVIL]
-    for cell in csv.reader(answer.text.splitlines(keepends=True)):
-        assert not [text for text in cell if text.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert [row["actor"] for row in rows] == list(EVIL.values())
+    for separator in ",;\t":  # whatever a spreadsheet's language takes for one
+        for row in csv.reader(io.StringIO(answer.text, newline=""), delimiter=separator):
+            assert not [cell for cell in row if cell.lstrip(' "').startswith(("=", "+", "-", "@"))]
+
+
+def test_every_cell_is_quoted(cast: Cast) -> None:
+    audit.record("cli:test", "test.act", "thing", "1")
+    answer = cast.get(PATH + "/export", "admin", params={"action": "test.act"})
+    for line in answer.text.splitlines():
+        assert re.fullmatch(r'("[^"]*",){8}"[^"]*"', line), line
 
 
 def test_json_lines_hold_what_was_written(cast: Cast) -> None:
