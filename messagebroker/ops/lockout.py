@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from messagebroker.ops.addresses import group_of
 from messagebroker.ops.limits import Shared
 from messagebroker.ops.redis_client import NAMESPACE
 from messagebroker.ops.throttle import Throttle
@@ -135,5 +136,5 @@ class Lockout:
 
 
 def _names(account: str, address: str) -> dict[str, str]:
-    account = account.strip().lower()
+    account, address = account.strip().lower(), group_of(address)
     return {PAIR: f"{account} {address}", ACCOUNT: account, ADDRESS: address}

@@ -64,6 +64,15 @@ def test_attempts_during_a_delay_do_not_prolong_it(redis: redis_py.Redis) -> Non
     assert lock.begin(ADA, HERE) == 0
 
 
+def test_all_addresses_of_an_ipv6_network_are_one(redis: redis_py.Redis) -> None:
+    """A host there has 2^64 of them to guess from."""
+    lock = new(redis)
+    for number in range(1, 6):
+        assert fail(lock, f"2001:db8::{number:x}") == 0
+    assert lock.begin(ADA, "2001:db8::ffff:1") > 0
+    assert lock.begin(ADA, "2001:db8:0:1::1") == 0
+
+
 def test_failures_are_forgotten_with_time(redis: redis_py.Redis) -> None:
     lock = new(redis)
     for _ in range(5):
