@@ -11,6 +11,7 @@ from pathlib import Path
 import peewee as pw
 import pytest
 import redis as redis_py
+from argon2 import PasswordHasher
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
 
@@ -21,7 +22,24 @@ from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noq
 
 from messagebroker.db import schema
 from messagebroker.db.connection import SQLite, open_database
+from messagebroker.ops import passwords
 from messagebroker.settings import Settings, load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashing() -> Iterator[PasswordHasher]:
+    """Hashing takes long on purpose, and only tests with `real_hashing` are about that. Gives the real one."""
+    real, passwords._hasher = passwords._hasher, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    yield real
+    passwords._hasher = real
+
+
+@pytest.fixture
+def real_hashing(quick_hashing: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(passwords, "_hasher", quick_hashing)
+    passwords._decoy.cache_clear()  # of what hashes as quickly as the others
+    yield
+    passwords._decoy.cache_clear()
 
 
 @pytest.fixture(scope="session")

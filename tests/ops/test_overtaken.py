@@ -26,12 +26,6 @@ GOOD, NEW = "a long enough one 1", "quite another one 2"
 TOKENS = Tokens(b"s" * 32, 15)
 
 
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happens while a password is hashed is put there by the tests; it need not take long."""
-    monkeypatch.setattr(passwords, "_hasher", argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
-
-
 @pytest.fixture
 def ada(database: object) -> User:
     users.create("admin@example.org", "admin", password=GOOD, actor=ME)

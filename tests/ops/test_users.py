@@ -187,7 +187,7 @@ def test_a_hash_of_weaker_parameters_is_replaced_at_the_next_login() -> None:
 
     users.create("ada@example.org", "user", password=GOOD, actor=ME)
     with connected():
-        User.update(password_hash=PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(GOOD)).execute()
+        User.update(password_hash=PasswordHasher(time_cost=1, memory_cost=32, parallelism=1).hash(GOOD)).execute()
     assert users.authenticate("ada@example.org", GOOD)
     assert not passwords.is_outdated(users.find("ada@example.org").password_hash)
     assert users.authenticate("ada@example.org", GOOD)

@@ -18,7 +18,6 @@ from messagebroker.http.problems import Problem
 from messagebroker.ops import password_resets
 from messagebroker.ops.lockout import Lockout
 from messagebroker.ops.login_lockout import LoginLockout
-from messagebroker.ops.metrics import AUTH_REFUSED
 from messagebroker.ops.password_resets import WrongToken
 from messagebroker.ops.passwords import MAX_LENGTH, WeakPassword
 from messagebroker.settings import Settings
@@ -108,7 +107,6 @@ class Reset:
         try:
             user = password_resets.reset(given.token, given.new_password, address=caller.address, user_agent=caller.user_agent)
         except WrongToken as error:
-            AUTH_REFUSED.labels("reset-token-invalid").inc()
             raise Problem(403, "reset-token-invalid", str(error), field="token") from None
         except WeakPassword as error:
             raise Problem(422, "weak-password", str(error), field="new_password") from None

@@ -9,7 +9,7 @@ import time
 import pytest
 from support.cast import PASSWORD, TEST, Cast, assert_problem
 
-from messagebroker.ops import clock, users
+from messagebroker.ops import clock, passwords, users
 
 LOGIN, REFRESH, FORGOTTEN, RESET = (f"/api/v1/auth/{name}" for name in ("login", "refresh", "forgotten", "reset"))
 TEXTS = [
@@ -52,9 +52,11 @@ def test_a_cursor_of_somebody_elses_making_is_no_500(cast: Cast, cursor: str) ->
         assert cast.get(path, "admin", params={"cursor": cursor}).status_code in (200, 400)
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_the_time_of_a_refusal_tells_nothing(cast: Cast) -> None:
     """Over the whole endpoint: somebody known, nobody, somebody disabled, and somebody with a second factor."""
     users.create("second@example.org", "admin", password=PASSWORD, actor=TEST)
+    users.User.update(password_hash=passwords.hashed(PASSWORD)).execute()
     users.set_disabled("operator@example.org", True, actor=TEST)
     users.User.update(totp_secret=b"x" * 60, totp_confirmed_at=clock.now()).where(
         users.User.email == "user_manager@example.org"
