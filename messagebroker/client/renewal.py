@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -32,6 +33,7 @@ from messagebroker.client.tls import Identity
 
 OF_CLIENTS = "/api/v1/certificates/renew"  # on a proxy
 OF_COMPONENTS = "/api/v1/components/certificate"  # on main
+T = TypeVar("T")
 _ISSUED = reader(IssuedCertificate)
 _UNDER_WAY_SECONDS = 60.0
 _BUSY_SECONDS = 5.0
@@ -126,7 +128,7 @@ def _finish_one(path: Path, certificate: Path, key: Path) -> None:
 
 def _certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(_patiently(path.read_bytes))
     except (OSError, ValueError) as error:
         raise SetupError(f"{path} is no certificate in PEM: {error}") from error
 
@@ -173,13 +175,12 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _patiently(act: Callable[[], object]) -> None:
+def _patiently(act: Callable[[], T]) -> T:
     """Windows refuses to replace, remove or open a file that another process is at, which lasts for moments."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            act()
-            return
+            return act()
         except PermissionError:
             if os.name == "posix" or time.monotonic() > deadline:
                 raise

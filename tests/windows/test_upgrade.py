@@ -11,12 +11,16 @@ from messagebroker.roles import ROLES
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(560)
 def test_an_upgrade_and_the_way_back(windows: Windows, running: WindowsInstallation) -> None:
     before = running.stored()
     with running.client() as http:
         assert http.post("/api/v1/messages", json={"body": "before the upgrade"}).status_code == 202
-    said = running.services("upgrade", r"C:\source", seconds=400).good().out
+    upgraded = running.services("upgrade", r"C:\source", seconds=400)
+    if "[WinError 1359]" in upgraded.text:  # Wine, not Windows, now and then cannot start a process: typed once more
+        assert "test runs again, nothing is lost" in upgraded.text
+        upgraded = running.services("upgrade", r"C:\source", seconds=400)
+    said = upgraded.good().out
     assert "a message went all the way" in said
     assert [f"{role.name} replaced, ready" for role in ROLES if f"{role.name} replaced, ready" not in said] == []
     new = windows.read(rf"{ROOT}\releases\current.txt").strip()
