@@ -13,6 +13,7 @@ from messagebroker.errors import Refused
 from messagebroker.ops import audit, clock, passwords, stored_passwords, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
+from messagebroker.ops.user_lock import locked_user
 from messagebroker.settings import Settings
 
 LIFE = timedelta(minutes=30)
@@ -74,7 +75,7 @@ def reset(token: str, new: str, *, address: str | None = None, user_agent: str |
     passwords.check(new, holder.email)
     stored = passwords.hashed(new)  # before the transaction: it takes long
     with change():
-        stored_passwords.locked_user(holder.id)
+        locked_user(holder.id)
         user = _holder(token, taking=True)
         used = {"used_at": clock.now(), "used_from": audit.ascii_text(address, 45)}
         PasswordReset.update(used).where(PasswordReset.token_hash == _hash(token)).execute()
@@ -91,7 +92,7 @@ def forget_old() -> int:
 def _user_of(typed: str) -> User | None:
     """Locked, so that two who ask at once send one e-mail."""
     found = [user for user in users.of_address(typed) if user.disabled_at is None]
-    return stored_passwords.locked_user(found[0].id) if found else None
+    return locked_user(found[0].id) if found else None
 
 
 def _unused(user: User) -> Any:

@@ -15,6 +15,7 @@ from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
 from messagebroker.ops.tokens import Tokens
+from messagebroker.ops.user_lock import locked_user
 
 TOGETHER = timedelta(seconds=10)
 """Two refreshes with the same token in this time, from one place, are one person's two windows; else one is a thief's."""
@@ -65,8 +66,7 @@ def begin(tokens: Tokens, user: User, *, address: str | None = None, user_agent:
     now, session = clock.now(), ids.new()
     refresh, expires_at = tokens.new_refresh(session), now + min(tokens.idle, tokens.longest)
     with change():
-        # first: the foreign key of a session locks this row for reading, and two logins at once would wait for each other
-        found = locked(User.select().where(User.id == user.id)).first()
+        found = locked_user(user.id)
         if found is None or found.password_hash != user.password_hash or found.disabled_at is not None:
             raise Overtaken("another password was set, or the user was disabled, at the same time; log in again")
         User.update(last_login_at=now).where(User.id == user.id).execute()
@@ -92,8 +92,8 @@ def refresh(tokens: Tokens, given: str, *, actor: Actor) -> Pair:
     new, now = tokens.new_refresh(session), clock.now()
     place = {"seen_from": audit.ascii_text(actor.address, 45), "seen_agent": audit.printable(actor.user_agent, 255)}
     with change():
+        user = _locked_holder(session)
         row = locked(Session.select().where(Session.id == session)).first()
-        user = None if row is None else User.get_or_none(User.id == row.user_id)
         if row is None or user is None or row.ended_at is not None or row.expires_at <= now or user.disabled_at is not None:
             raise RefreshRefused("this session has ended; log in again")
         if bytes(row.refresh_hash) == _hash(given):
@@ -117,13 +117,14 @@ def refresh(tokens: Tokens, given: str, *, actor: Actor) -> Pair:
 def end(session: bytes, why: Why, actor: Actor, *, user_id: int | None = None) -> bool:
     """Ends a session (of `user_id`'s, when that is given), from its next request on; whether there was one to end."""
     with change():
-        row = Session.select(Session, User).join(User).where(Session.id == session, *_alive(user_id)).first()
-        return row is not None and _end(session, why, actor, row.user)
+        user = _locked_holder(session, *_alive(user_id))
+        return user is not None and _end(session, why, actor, user)
 
 
 def end_all(user: User, why: Why, actor: Actor, but: bytes | None = None) -> int:
     """Ends every session of a user, or every other than `but`; how many."""
     with change():
+        locked_user(user.id)  # no session of theirs begins or changes meanwhile
         theirs = [Session.user == user.id, Session.ended_at.is_null()]
         if but is not None:
             theirs.append(Session.id != but)
@@ -167,6 +168,11 @@ def forget_old() -> int:
             removed += Session.delete().where(Session.id.in_(found)).execute() if found else 0
         if len(found) < _BATCH:
             return removed
+
+
+def _locked_holder(session: bytes, *conditions: Any) -> User | None:
+    row = Session.select(Session.user).where(Session.id == session, *conditions).first()
+    return None if row is None else locked_user(row.user_id)
 
 
 def _alive(user_id: int | None) -> list[Any]:

@@ -11,9 +11,10 @@ from messagebroker.db.models import User
 from messagebroker.errors import NotFound
 from messagebroker.ops import audit, sessions
 from messagebroker.ops.audit import Actor
-from messagebroker.ops.changes import change, locked
+from messagebroker.ops.changes import change
 from messagebroker.ops.metrics import PASSWORD_CHANGES
 from messagebroker.ops.sessions import Overtaken, Why
+from messagebroker.ops.user_lock import locked_user
 
 PasswordReset: Any = models.PasswordReset  # the stubs of peewee know no columns
 
@@ -67,12 +68,6 @@ def renew(user: User, stored: str) -> bool:
             User.update(password_hash=stored).where(User.id == user.id, User.password_hash == user.password_hash).execute()
         )
     return bool(renewed)
-
-
-def locked_user(user_id: int) -> User | None:
-    """The user as they are until the transaction ends. Whoever locks sessions or codes of theirs too locks these afterwards."""
-    found: User | None = locked(User.select().where(User.id == user_id)).first()
-    return found
 
 
 def void_codes(user: User) -> None:

@@ -16,9 +16,11 @@ from messagebroker.db.models import AuditEntry, PasswordReset, Session, User
 from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import clock, password_resets, passwords, sessions, stored_passwords, users
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.changes import change
 from messagebroker.ops.password_resets import WrongToken
 from messagebroker.ops.sessions import Overtaken, RefreshRefused
 from messagebroker.ops.tokens import Tokens
+from messagebroker.ops.user_lock import locked_user
 
 pytestmark = pytest.mark.usefixtures("database")
 ME = Actor(name="cli:test")
@@ -153,7 +155,8 @@ def code_for(user: User) -> str:
         "created_at": now,
         "expires_at": now + password_resets.LIFE,
     }
-    with connected():
+    with change():
+        locked_user(user.id)  # as `mail_token`
         PasswordReset.insert(**row).execute()
     return token
 
