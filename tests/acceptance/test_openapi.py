@@ -111,6 +111,7 @@ def test_the_proxy_keeps_its_openapi_document(installation: Installation) -> Non
 
 @pytest.mark.tier("schemathesis")
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("real_hashing")  # main would hash anew what was hashed quickly
 @pytest.mark.parametrize("role", [*ROLES, "nobody"])
 def test_main_keeps_its_openapi_document(installation: Installation, role: str) -> None:
     for number in range(20):  # whom an admin may shut out and log out: it guesses small numbers
@@ -134,6 +135,7 @@ def test_main_keeps_its_openapi_document(installation: Installation, role: str) 
 
 @pytest.mark.tier("schemathesis")
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("real_hashing")
 def test_what_ends_a_session_keeps_the_document_too(installation: Installation) -> None:
     """Each request with a session of its own, which nobody needs afterwards."""
     email = _person("user", "throw-away").email
