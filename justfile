@@ -101,3 +101,8 @@ compose-up *arguments:
 [group('docker')]
 testenv command *arguments:
     "{{python}}" docker/testenv.py {{command}} {{arguments}}
+
+# from a submit to a webhook, destinations that hang, waiting pulls, due retries: `just bench-delivery --only latency,rate`
+[group('measure')]
+bench-delivery *arguments:
+    "{{python}}" -m bench.delivery {{arguments}}

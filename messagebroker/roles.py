@@ -95,7 +95,7 @@ ROLES: tuple[Role, ...] = (
         log_file="worker.log",
         stop_seconds=60,
         folder="worker",
-        variables=("DATABASE_URL", *_REDIS),
+        variables=("DATABASE_URL", *_REDIS, "SMTP_PASSWORD"),
         files=("secrets/encryption.key",),
         has_certificate=False,
     ),

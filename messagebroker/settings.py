@@ -90,8 +90,11 @@ class Settings(BaseSettings):
     # sizes and times of the servers
     worker_count: Positive = 1
     worker_threads: Positive = 2  # per process, beside those of `critical`
+    deliveries_at_once: Positive = 1000  # attempts under way, per process
+    webhook_allow_http: bool = False  # to public addresses; private networks on the allow-list may be reached by http
     proxy_threads: Positive = 40
     main_threads: Positive = 16
+    pull_waiters: Positive = 1000  # pulls that wait in one main at a time, none of them in a thread
     max_body_bytes: Positive = 256 * 1024
     max_request_bytes: Positive = 8 * 1024 * 1024
     max_header_bytes: Positive = 16 * 1024
@@ -108,6 +111,13 @@ class Settings(BaseSettings):
     idempotency_seconds: Positive = 24 * 3600
     api_rate_per_client: Positive = 50  # requests a second that proxies pass on to main; submits have the client's own rate
     refuse_above_memory: Annotated[float, Field(gt=0, le=1)] = 0.8  # of Redis' maxmemory
+
+    # destinations that fail
+    breaker_failures: Positive = 10  # in a row, then nothing is sent to a destination for a while
+    breaker_seconds: Seconds = 30.0  # the first while; twice as long after each probe that fails
+    breaker_max_seconds: Seconds = 600.0
+    subscription_disable_after: Positive = 100  # failed attempts in a row
+    subscription_disable_hours: Positive = 24  # and so long without a success, then a subscription is disabled
 
     # periodic work
     schedule_timezone: str = "UTC"

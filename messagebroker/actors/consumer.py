@@ -15,7 +15,7 @@ import structlog
 from dramatiq.errors import DecodeError
 
 from messagebroker.actors.stopping import Requeue
-from messagebroker.ops import metrics
+from messagebroker.ops import metrics, steering
 from messagebroker.ops.queues import QUEUES
 
 if TYPE_CHECKING:
@@ -56,16 +56,20 @@ class Consumer(dramatiq.Consumer):
         self._lock = threading.Lock()  # acks come from the worker threads
         self._maintained = self._fetch_after = 0.0
         self._redis_is_away = False
+        self.finished = 0  # messages that this process is done with
 
     def __next__(self) -> dramatiq.MessageProxy | None:
-        """The next work item, None after a while without one."""
-        if self._ready:
+        """The next work item, None after a while without one. A queue that rests gives none."""
+        rests = self.queue in steering.paused()
+        if self._ready and not rests:
             return self._ready.popleft()
         self._wake.clear()
         try:
             if time.monotonic() - self._maintained > MAINTAIN_EVERY:
                 self._maintain()
-            if self._items < self.prefetch:
+            if rests:
+                self._give_back_ready()
+            elif self._items < self.prefetch:
                 self._fetch()
             if self._redis_is_away:
                 self._redis_is_away = False
@@ -108,12 +112,16 @@ class Consumer(dramatiq.Consumer):
     def close(self) -> None:
         """Gives back what was not handed out, and acknowledges what could not be before."""
         try:
-            self.requeue(self._ready)
-            self._ready.clear()
+            self._give_back_ready()
             if self._done:
                 self._acknowledge(list(self._done))
         except redis.RedisError as error:
             self._say_once(error)
+
+    @property
+    def in_hand(self) -> int:
+        """Work items that were taken and are not done."""
+        return self._items
 
     # in Redis
 
@@ -137,6 +145,11 @@ class Consumer(dramatiq.Consumer):
         self._ready.extend(self._work_items(calls))
         with self._lock:
             self._items += len(self._ready)
+
+    def _give_back_ready(self) -> None:
+        ready = list(self._ready)
+        self._ready.clear()
+        self.requeue(ready)
 
     def _text_of(self, call_id: bytes) -> str | None:
         """None for an id that nothing of ours has made; its call is put away."""
@@ -190,8 +203,9 @@ class Consumer(dramatiq.Consumer):
             self.broker.run("dead_letter", self.queue, call_id)
 
     def _acknowledge(self, ids: list[str]) -> None:
-        self.broker.run("ack", self.queue, *ids)
+        finished = int(self.broker.run("ack", self.queue, *ids))
         with self._lock:
+            self.finished += finished
             self._held.difference_update(ids)
             self._done.difference_update(ids)
 

@@ -6,6 +6,7 @@ Their results are in `periodic_jobs`, in the metrics and, for backups, in the au
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import dramatiq
 import structlog
@@ -14,7 +15,16 @@ from periodiq import cron
 from messagebroker.actors.broker import broker
 from messagebroker.actors.stopping import Requeue
 from messagebroker.errors import BrokerError
-from messagebroker.ops import audit, jobs, password_resets, retention, sessions
+from messagebroker.ops import (
+    audit,
+    breaker_events,
+    clock,
+    jobs,
+    password_resets,
+    retention,
+    sessions,
+    subscription_notices,
+)
 from messagebroker.ops import backup as backups
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.metrics import BACKUP_SUCCESS, JOBS
@@ -78,6 +88,9 @@ def _back_up(settings: Settings) -> str:
 
 def _clean_up(settings: Settings) -> str:
     cleaned = retention.cleanup(settings, stop=broker.stopping)
+    before = clock.now() - timedelta(days=settings.retention_days)
+    breaker_events.forget_old(before)
+    subscription_notices.forget_old(before)
     sessions.forget_old()
     password_resets.forget_old()
     return f"removed {cleaned.total} messages, {cleaned.data_keys} data keys"

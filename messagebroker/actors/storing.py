@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -16,11 +15,15 @@ from messagebroker.actors.stopping import Requeue
 from messagebroker.actors.suspects import CRASH_LIMIT
 from messagebroker.actors.waits import WAITS
 from messagebroker.errors import Unavailable
-from messagebroker.ops import clock, ids, metrics
+from messagebroker.ops import ids, metrics
+from messagebroker.ops.deliveries.routing import Router
 from messagebroker.ops.due import database_now
 from messagebroker.ops.failures import set_aside, set_aside_unread
 from messagebroker.ops.records import CALL_FORMAT, IngestCall, Record, SealedKey, decode_call
 from messagebroker.ops.store import Stored, store
+
+for _reason in ("crash", "refused", "unreadable"):  # an alarm about what is new needs a 0 to begin with
+    metrics.INGEST_FAILURES.labels(_reason)
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -30,9 +33,17 @@ _BAD_DATA = (pw.DataError, pw.IntegrityError, ValueError, TypeError, AttributeEr
 """What one record can provoke. Any other refusal (no table, no rights) would meet every record: it is waited out, so
 that a half-done upgrade or a lost grant makes a backlog and not a heap of failures."""
 
+_router: Router | None = None
+
 T = TypeVar("T")
 
 _log = structlog.get_logger("messagebroker.ingest")
+
+
+def use(router: Router | None) -> None:
+    """From now on messages are routed by it; None: to nobody."""
+    global _router  # noqa: PLW0603 - actors are module-level functions, and are called without it
+    _router = router
 
 
 def store_calls(calls: Sequence[bytes], *, queue: str, crashes: int, stopping: threading.Event) -> None:
@@ -81,9 +92,10 @@ class _Storing:
         return IngestCall(CALL_FORMAT, [], [])
 
     def store(self, records: list[Record], keys: Mapping[bytes, SealedKey]) -> None:
+        """By the database's clock, which decides when deliveries are due and leases end: workers' clocks differ."""
         started = time.perf_counter()
         try:
-            stored = self._patiently(lambda: store(records, keys, now=_now_for(records)))
+            stored = self._patiently(lambda: store(records, keys, now=database_now(), router=_router))
         except _BAD_DATA as error:
             self._part(records, keys, error)
             return
@@ -148,9 +160,3 @@ class _Storing:
 def _name_of(record: Record) -> str:
     """The id as people know it; what is wrong with the record may be just its id."""
     return ids.text(record.id) if len(record.id) == 16 else record.id.hex()[:64]
-
-
-def _now_for(records: list[Record]) -> datetime:
-    """The database's time where it decides something: workers' clocks differ."""
-    timed = any(record.deliver_at is not None or record.expires_at is not None for record in records)
-    return database_now() if timed else clock.now()

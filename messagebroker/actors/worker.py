@@ -11,8 +11,11 @@ import structlog
 from prometheus_client import generate_latest
 
 from messagebroker import __version__
-from messagebroker.actors import worker_family
+from messagebroker.actors import storing, worker_family
 from messagebroker.actors.broker import Broker, setup_broker
+from messagebroker.actors.deliveries import service
+from messagebroker.actors.duty import Duty
+from messagebroker.actors.follower import Follower
 from messagebroker.actors.ingest import INGEST
 from messagebroker.actors.poller import Poller
 from messagebroker.actors.queue_worker import QueueWorker, stop_together
@@ -27,7 +30,8 @@ from messagebroker.ops.redis_client import connect, redis_answers
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
-_STOP_SECONDS = BY_NAME["worker"].stop_seconds - 10.0
+_DELIVERY_STOP_SECONDS = 10.0  # what hangs for longer is given back, and tried by others
+_STOP_SECONDS = BY_NAME["worker"].stop_seconds - _DELIVERY_STOP_SECONDS - 15.0
 _WATCH_SECONDS = 2.0  # on Windows a waiting main thread hears of a signal only in between
 _SILENT_SECONDS = 90.0  # a poller in the middle of a statement waits for the driver's time-out of 60 s
 
@@ -49,17 +53,27 @@ def work(settings: Settings, stop: threading.Event) -> None:
     metrics.BUILD.info({"version": __version__, "role": "worker"})
     ordinary = [queue for queue in INGEST if queue != "critical"]
     workers = [QueueWorker(broker, ["critical"], 1), QueueWorker(broker, ordinary, settings.worker_threads)]
-    poller = Poller()
     with ExitStack() as running:
         running.callback(broker.close)
         heart = Heart("worker")
-        heart.start()
-        running.callback(heart.stop)
         client = connect(settings)  # the broker's own waits longer for Redis than readiness may
         running.callback(client.close)
-        page = _status_page(settings, client, workers, poller)
+        deliveries = service.of_worker(settings, client, heart)
+        poller = Poller(lambda: deliveries.subscriptions.must_route)
+        page = _status_page(settings, client, workers, poller, deliveries)
         page.start()
         running.callback(page.stop)
+        duty = Duty(settings, workers, deliveries.engine, broker.client)
+        heart.details = duty.details
+        heart.start()
+        running.callback(heart.stop)
+        follower = Follower(duty.resize, duty.rest, duty.flush)
+        follower.start()  # before anything is taken: it knows which queues rest
+        running.callback(follower.stop)
+        deliveries.start()
+        running.callback(deliveries.stop, _DELIVERY_STOP_SECONDS)
+        storing.use(deliveries.router)
+        running.callback(storing.use, None)
         poller.start()
         running.callback(poller.stop)
         for worker in workers:
@@ -79,7 +93,9 @@ def _keep_watch(broker: Broker, stop: threading.Event) -> None:
             return
 
 
-def _status_page(settings: Settings, client: redis.Redis, workers: list[QueueWorker], poller: Poller) -> StatusPage:
+def _status_page(
+    settings: Settings, client: redis.Redis, workers: list[QueueWorker], poller: Poller, deliveries: service.Deliveries
+) -> StatusPage:
     def threads() -> str | None:
         dead = [name for worker in workers for name in worker.dead_threads()]
         return f"ended: {', '.join(dead)}" if dead else None
@@ -91,7 +107,7 @@ def _status_page(settings: Settings, client: redis.Redis, workers: list[QueueWor
     return StatusPage(
         settings.metrics_host,
         settings.metrics_port,
-        alive={"threads": threads, "poller": poller_moves},
+        alive={"threads": threads, "poller": poller_moves, "deliveries": deliveries.check},
         ready={"database": database_answers, "storing": WAITS.check, "redis": lambda: redis_answers(client)},
         metrics=(lambda: metrics_text(client)) if settings.metrics_enabled else None,
     )

@@ -1,4 +1,7 @@
-"""The Python client: `MessageBroker` (or `AsyncMessageBroker`) for senders, `ApiClient` (or `Async…`) for people's tools."""
+"""The Python client: `MessageBroker` for senders, `PullClient` for who takes messages, `ApiClient` for people's tools.
+
+Each has a twin for asyncio: `AsyncMessageBroker` and so on.
+"""
 
 from messagebroker.client.answers import (
     BatchItem,
@@ -14,6 +17,8 @@ from messagebroker.client.api import ApiClient, AsyncApiClient
 from messagebroker.client.async_broker import AsyncMessageBroker
 from messagebroker.client.broker import MessageBroker
 from messagebroker.client.errors import ClientError, Problem, SetupError, Unreachable
+from messagebroker.client.pull_client import AsyncPullClient, PullClient
+from messagebroker.client.pulls import LeaseResult, LeaseResults, Pulled, PulledMessage
 from messagebroker.client.requests import Caller
 from messagebroker.client.retry import NEVER, Retry
 from messagebroker.client.submission import CloudEvent, Draft
@@ -23,6 +28,7 @@ __all__ = [
     "ApiClient",
     "AsyncApiClient",
     "AsyncMessageBroker",
+    "AsyncPullClient",
     "BatchItem",
     "BatchResult",
     "Caller",
@@ -32,10 +38,15 @@ __all__ = [
     "Draft",
     "HourCount",
     "IssuedCertificate",
+    "LeaseResult",
+    "LeaseResults",
     "Message",
     "MessageBroker",
     "MessagePage",
     "Problem",
+    "PullClient",
+    "Pulled",
+    "PulledMessage",
     "Retry",
     "SetupError",
     "Submitted",

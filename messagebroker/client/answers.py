@@ -18,6 +18,7 @@ class Submitted(Struct, frozen=True, kw_only=True):
     topic: str | None = None
     durability: str | None = None  # "fsync": on disk before this answer; "memory": not
     deliver_at: datetime | None = None
+    deprecated_topics: list[str] = field(default_factory=list)  # the topic, when nobody should use it any more
 
 
 class BatchItem(Struct, frozen=True, kw_only=True):
@@ -36,6 +37,7 @@ class BatchResult(Struct, frozen=True, kw_only=True):
     refused: int
     durability: str | None = None
     items: list[BatchItem] = field(default_factory=list)
+    deprecated_topics: list[str] = field(default_factory=list)  # of those that were sent to
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -123,20 +125,64 @@ class Person(Struct, frozen=True, kw_only=True):
     must_change_password: bool = False
 
 
+class QueuePause(Struct, frozen=True, kw_only=True):
+    """Who paused a queue, and why."""
+
+    paused_at: datetime
+    paused_by: str
+    reason: str = ""
+
+
 class Queue(Struct, frozen=True, kw_only=True):
-    """One queue's depth, in messages."""
+    """One queue, in messages; a stored one counts once for each of its deliveries. Rates are over the last minute."""
 
     queue: str
-    messages: int
-    calls: int = 0
+    messages: int  # accepted, not stored yet
+    calls: int = 0  # that carry them
+    waiting: int = 0  # could begin now
     running: int = 0
-    oldest_seconds: float | None = None
+    delayed: int = 0  # for later: scheduled, or between two attempts
+    failed: int = 0  # dead letters
+    stuck: int = 0  # running, past their lease
+    oldest_seconds: float | None = None  # how long the one that waits longest could have begun
+    in_per_second: float = 0.0
+    stored_per_second: float = 0.0
+    delivered_per_second: float = 0.0
+    workers: int = 0  # processes that take from it
+    paused: QueuePause | None = None
+    dead_letters: int = 0  # calls that no program there understands
+
+
+class ChannelDepth(Struct, frozen=True, kw_only=True):
+    """Deliveries of one channel, of all queues together."""
+
+    channel: str
+    waiting: int = 0  # could begin now
+    running: int = 0
+    delayed: int = 0  # scheduled, or between two attempts
+    failed: int = 0  # dead letters
+    stuck: int = 0  # running, past their lease
+    oldest_seconds: float = 0.0  # how long the one that waits longest could have begun
+
+
+class RedisLoad(Struct, frozen=True, kw_only=True):
+    """What Redis does. `limit_bytes` 0: it has no limit."""
+
+    operations_per_second: int = 0
+    commands: int = 0  # since it started
+    used_bytes: int = 0
+    limit_bytes: int = 0
+    clients: int = 0
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
-    """The depth of every queue."""
+    """All queues."""
 
     queues: list[Queue] = field(default_factory=list)
+    channels: list[ChannelDepth] = field(default_factory=list)
+    redis: RedisLoad | None = None
+    scheduled: int = 0  # messages before their time
+    ingest_failures: int = 0  # accepted messages that could not be stored
 
     @property
     def messages(self) -> int:

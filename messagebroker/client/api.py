@@ -6,17 +6,25 @@ from messagebroker.client.announcements import AnnouncementMethods
 from messagebroker.client.answers import IssuedCertificate
 from messagebroker.client.audit import AuditMethods
 from messagebroker.client.auth import AuthMethods
+from messagebroker.client.breakers import BreakerMethods
 from messagebroker.client.certificates import CertificateMethods
 from messagebroker.client.clients import ClientMethods
+from messagebroker.client.dead_letters import DeadLetterMethods
 from messagebroker.client.failures import FailureMethods
 from messagebroker.client.groups import GroupMethods
+from messagebroker.client.inbox import InboxMethods
 from messagebroker.client.messages import MessageMethods
+from messagebroker.client.queues import QueueMethods
 from messagebroker.client.renewal import OF_COMPONENTS
 from messagebroker.client.second_factor import SecondFactorMethods
 from messagebroker.client.sessions import SessionMethods
+from messagebroker.client.subscriptions import SubscriptionMethods
 from messagebroker.client.system import SystemMethods
+from messagebroker.client.timeline import TimelineMethods
+from messagebroker.client.topics import TopicMethods
 from messagebroker.client.transport import AsyncTransport, Transport
 from messagebroker.client.users import UserMethods
+from messagebroker.client.webhooks import WebhookMethods
 
 
 class _Methods(
@@ -27,8 +35,16 @@ class _Methods(
     GroupMethods,
     ClientMethods,
     CertificateMethods,
+    TopicMethods,
     MessageMethods,
+    TimelineMethods,
+    InboxMethods,
     FailureMethods,
+    BreakerMethods,
+    SubscriptionMethods,
+    WebhookMethods,
+    DeadLetterMethods,
+    QueueMethods,
     AnnouncementMethods,
     SystemMethods,
     AuditMethods,

@@ -1,4 +1,4 @@
-"""The system itself: its state, its settings, its queues."""
+"""The system itself: its state, its settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from messagebroker.client.answers import Queue, QueueStats
+from messagebroker.client.answers import Queue
 from messagebroker.client.calls import Call, reader
 from messagebroker.client.methods import Method
 from messagebroker.client.requests import NOBODY, Caller, Page, get
@@ -69,6 +69,7 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     roles: list[RunningRole] = field(default_factory=list)
     queues: list[Queue] = field(default_factory=list)
     ingest_failures: int = 0
+    open_breakers: int = 0
     certificates: list[Ending] = field(default_factory=list)
     last_backup: Backup | None = None
     jobs: list[Job] = field(default_factory=list)
@@ -85,11 +86,6 @@ def status(caller: Caller) -> Call[SystemStatus]:
     return get(caller, "/api/v1/status", _STATUS)
 
 
-def queue_stats(caller: Caller) -> Call[QueueStats]:
-    """The depth of the queues."""
-    return get(caller, "/api/v1/queue/stats", _QUEUES)
-
-
 def health(path: str = "/health", *, caller: Caller = NOBODY) -> Call[dict[str, Any]]:
     """Whether main answers; `/health/ready` whether it can work. Needs no token."""
     return get(caller, path, _OBJECT)
@@ -100,11 +96,9 @@ class SystemMethods:
 
     settings = Method(settings)
     status = Method(status)
-    queue_stats = Method(queue_stats)
     health = Method(health)
 
 
 _SETTINGS = reader(Page[Setting])
 _STATUS = reader(SystemStatus)
-_QUEUES = reader(QueueStats)
 _OBJECT = reader(dict[str, Any])

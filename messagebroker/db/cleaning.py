@@ -15,6 +15,7 @@ from messagebroker.db.writing import writing
 
 Message: Any = models.Message  # the stubs of peewee know neither columns nor `delete`
 DataKey: Any = models.DataKey
+Subscription: Any = models.Subscription
 
 
 def count_final_messages(before: bytes) -> dict[str, int]:
@@ -51,7 +52,9 @@ def next_data_keys(after: bytes, before: datetime, limit: int) -> list[models.Da
 
 
 def is_named(key_id: bytes, first: bytes, last: bytes) -> bool:
-    """Whether a message with an id in that range was sealed with that key."""
+    """Whether a message with an id in that range, or a subscription's secrets, were sealed with that key."""
+    if Subscription.select().where(Subscription.data_key_id == key_id).exists():
+        return True
     return bool(Message.select().where(Message.id.between(first, last), Message.data_key_id == key_id).exists())
 
 

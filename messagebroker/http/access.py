@@ -69,7 +69,7 @@ class Access:
         if request.path in self._open or (request.path in METRICS_PATHS and is_loopback(environ)):
             return
         if peer is not None:
-            self._judge(environ, peer)
+            self.judge(environ, peer)
             self._check_business(environ, peer, request.path)
             self._check_claim(environ, peer)
             request.context.peer = peer
@@ -78,7 +78,8 @@ class Access:
         elif self._required or request.path in METRICS_PATHS:
             raise Problem(401, "certificate-required", "present a client certificate of this organisation's CA")
 
-    def _judge(self, environ: dict[str, Any], peer: Peer) -> None:
+    def judge(self, environ: dict[str, Any], peer: Peer) -> None:
+        """Raises the Problem with a peer that may not speak now. What waits is judged once more before it is answered."""
         reason = self._reason(peer)
         if reason is not None:
             name, detail = _REFUSALS.get(reason, ("certificate-refused", reason))

@@ -47,6 +47,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.established = False
         self.lingering = False  # our side is closed; what still arrives is thrown away
         self.watched = 0  # the events that the I/O thread waits for
+        self.watches_for_end = False  # reads although a request is in hand, to see the peer leave
         self.patience = Patience(server.limits)
         self.environ: dict[str, Any] = {}
         super().__init__(server, sock, address, server.adjustments, map=server.channels)
@@ -55,7 +56,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """True while the next request may be read: not before the answer to the one at hand is out."""
-        return self.lingering or not (self.will_close or self.close_when_flushed or self.requests or self.secure.unsent)
+        if self.lingering:
+            return True
+        in_hand = self._has_next() if self.watches_for_end else self.requests
+        return not (self.will_close or self.close_when_flushed or in_hand or self.secure.unsent)
+
+    def _has_next(self) -> bool:
+        """Whether the peer has begun another request after the one at hand: that is as much as is read ahead."""
+        return self.request is not None or len(self.requests) > 1
 
     def writable(self) -> bool:
         """True while there is something to send."""
@@ -272,6 +280,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.secure.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         except OSError:
             self.will_close = True
+
+    def watch_for_end(self) -> None:
+        """The request at hand waits for something: has the I/O thread see it when the peer leaves meanwhile."""
+        self.watches_for_end = True
+        self.server.ask_attention(self)
 
     def service(self) -> None:
         """Serves the first of the requests that wait, unless it is deferred: then it stays, and comes here again."""

@@ -11,11 +11,9 @@ import falcon
 import msgspec
 
 from messagebroker.http.problems import Problem
+from messagebroker.ops.validation import explain
 
 T = TypeVar("T")
-_AT = re.compile(r" - at `\$\.?(.*?)`$")
-_UNKNOWN = re.compile(r"unknown field `(.*?)`")
-_MISSING = re.compile(r"missing required field `(.*?)`")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 
 
@@ -50,17 +48,6 @@ def invalid_field(error: msgspec.ValidationError) -> Problem:
     """The 422 for a value that msgspec refused, with the path of its field."""
     detail, field = explain(error)
     return Problem(422, "invalid-field", detail, field=field)
-
-
-def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    """What is wrong, and where (`items[3].topic`; None: the document as a whole)."""
-    text = str(error)
-    place = _AT.search(text)
-    detail, path = (text[: place.start()], place.group(1)) if place else (text, "")
-    named = _UNKNOWN.search(detail) or _MISSING.search(detail)
-    if named:
-        path = f"{path}.{named.group(1)}" if path else named.group(1)
-    return detail, path or None
 
 
 def read_query(request: falcon.Request, kind: type[T]) -> T:

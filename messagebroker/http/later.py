@@ -33,10 +33,20 @@ class Later:
         self._channel = channel
         self._request = request
 
+    def watch(self) -> None:
+        """From now on it is noticed when the peer leaves; otherwise nobody reads while a request is in hand."""
+        self._channel.watch_for_end()
+
+    @property
+    def is_there(self) -> bool:
+        """False once the connection is closed; its request is still to be answered, which then costs nothing."""
+        return self._channel.is_open()
+
     def answer(self, reply: Reply) -> None:
         """Sends it, from any thread. A peer that does not take what it was sent before is left to the server's own threads."""
         self._request.reply = reply
         channel = self._channel
+        channel.watches_for_end = False
         if channel.secure.unsent or len(reply[2]) > _LARGEST_AT_ONCE:
             channel.server.add_task(channel)
         else:

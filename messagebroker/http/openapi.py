@@ -96,6 +96,11 @@ def mount(app: falcon.App[Any, Any], resources: Iterable[Any]) -> list[Operation
     return found
 
 
+def template(path: str) -> str:
+    """A path as the document has it. Falcon's `{name:path}` is a name that may have slashes in it."""
+    return path.replace(":path}", "}")
+
+
 def document(title: str, operations: Iterable[Operation], *, url: str = "/") -> dict[str, Any]:
     """The whole OpenAPI document."""
     listed = list(operations)
@@ -104,7 +109,7 @@ def document(title: str, operations: Iterable[Operation], *, url: str = "/") -> 
     schema_of = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schema_of, components)
+        paths.setdefault(template(operation.path), {})[operation.method.lower()] = _described(operation, schema_of, components)
     for operation in listed:  # parameters are written out where they are used
         for kind in (operation.query, operation.headers):
             components.pop(_component_name(schema_of[kind]) if kind else "", None)
@@ -173,7 +178,7 @@ def _responses(operation: Operation) -> dict[int, Any]:
 
 
 def _operation_id(operation: Operation) -> str:
-    words = re.sub(r"[^A-Za-z0-9]+", "_", operation.path.replace("/api/v1", "v1")).strip("_")
+    words = re.sub(r"[^A-Za-z0-9]+", "_", template(operation.path).replace("/api/v1", "v1")).strip("_")
     return f"{operation.method.lower()}_{words}"
 
 

@@ -29,9 +29,7 @@ def create(text: str, severity: str, starts_at: datetime, ends_at: datetime, *, 
     _check(starts_at, ends_at)
     values = {"text": text, "severity": severity, "starts_at": starts_at, "ends_at": ends_at}
     with _changing():
-        made = Announcement.create(
-            **values, created_by=actor.name.partition(":")[2][:254] or actor.name, created_at=clock.now()
-        )
+        made = Announcement.create(**values, created_by=actor.name.partition(":")[2] or actor.name, created_at=clock.now())
         audit.record_by(actor, "announcement.create", "announcement", str(made.id), {"after": values})
     return find(made.id)
 

@@ -16,14 +16,19 @@ from messagebroker.ops import audit_rows, clock
 AuditEntry: Any = models.AuditEntry  # the stubs of peewee know no columns
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
+LONGEST_ACTOR = 254
+
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Who acts, and from where. `name` is `user:EMAIL`, `component:ROLE` or `cli:OS-USER`."""
+    """Who acts, and from where. `name` is `user:EMAIL`, `component:ROLE` or `cli:OS-USER`, as long as its columns are."""
 
     name: str
     address: str | None = None
     user_agent: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name[:LONGEST_ACTOR])
 
 
 def record(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from messagebroker.db.connection import connected, database
+from messagebroker.db.hints import by_index
 from messagebroker.errors import Refused
 from messagebroker.ops import ids, ranges
 
@@ -45,7 +46,7 @@ def counts(client: str, since: datetime, until: datetime) -> list[Hour]:
         return []
     windows = [(ids.floor(max(hour, since)), ids.floor(min(hour + _HOUR, until))) for hour in hours]
     with connected():
-        stored = _count(f"messages{ranges.hint(ranges.of_client(client).index)} WHERE client_id = ?", "id", client, windows)
+        stored = _count(f"messages{by_index(ranges.of_client(client).index)} WHERE client_id = ?", "id", client, windows)
         copies = _count_rare(_COPIES, "copy.id", client, windows)
         set_aside = _count_rare("ingest_failures WHERE client_id = ?", "id", client, windows)
     found = zip(hours, stored, copies, set_aside, strict=True)

@@ -12,7 +12,7 @@ import peewee as pw
 
 from messagebroker.db.connection import database
 from messagebroker.db.models import Certificate, Client, User
-from messagebroker.errors import BrokerError, Conflict, NotFound
+from messagebroker.errors import Conflict, NotFound
 from messagebroker.ops import audit, clock, policy, registry
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.client_access import ranges_of, sees
@@ -201,12 +201,8 @@ def _locked(name: str, check: Check | None) -> ClientEntry:
 
 
 def _published(settings: Settings, entry: ClientEntry) -> Changed:
-    """After the transaction. Main publishes what could not be, as soon as it can."""
-    try:
-        return Changed(client=entry, policy_number=policy.publish(settings), note=None)
-    except BrokerError as error:
-        note = f"stored, but the proxies do not know it yet: {error}. Main publishes it as soon as it can"
-        return Changed(client=entry, policy_number=None, note=note)
+    told = policy.tell(settings)
+    return Changed(client=entry, policy_number=told.number, note=told.note)
 
 
 def _range(condition: Any, limit: int, after: str | None) -> list[Client]:

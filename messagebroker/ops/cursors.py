@@ -39,6 +39,11 @@ def of_name(name: str) -> str:
     return _text(b"n" + name.encode())
 
 
+def of_position(number: int, mark: str | None, position: bytes) -> str:
+    """For lists in the order of a row number, then a word of hexadecimal digits (or none), then a 16-byte id."""
+    return _text(b"p" + number.to_bytes(8, "big") + position + bytes.fromhex(mark or ""))
+
+
 def read_id(cursor: str) -> bytes:
     """The inverse of `of_id`; raises WrongCursor, as the others do."""
     return _bytes(cursor, 16)
@@ -71,6 +76,15 @@ def read_moment(cursor: str) -> tuple[datetime, int]:
     except (ValueError, OverflowError):
         pass
     raise WrongCursor("this cursor was not made here")
+
+
+def read_position(cursor: str) -> tuple[int, str | None, bytes]:
+    """The inverse of `of_position`."""
+    position = _bytes(cursor, None)
+    number = int.from_bytes(position[1:9], "big")
+    if position[:1] != b"p" or len(position) not in (25, 33) or number >= 2**31:
+        raise WrongCursor("this cursor was not made here")
+    return number, position[25:].hex() or None, position[9:25]
 
 
 def read_name(cursor: str) -> str:

@@ -8,6 +8,7 @@ from messagebroker.errors import BrokerError
 from messagebroker.ops import (
     doctor_certificates,
     doctor_database,
+    doctor_deliveries,
     doctor_files,
     doctor_machine,
     doctor_ports,
@@ -25,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "certificates": doctor_certificates.check,
     "redis": doctor_redis.check,
     "database": doctor_database.check,
+    "deliveries": doctor_deliveries.check,
     "clock": doctor_machine.clocks,
     "backups": doctor_files.backups,
 }

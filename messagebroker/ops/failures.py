@@ -17,6 +17,7 @@ from messagebroker.errors import NotFound, Refused
 from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.clock import from_micros
+from messagebroker.ops.deliveries.routing import Router
 from messagebroker.ops.due import database_now
 from messagebroker.ops.records import Record, SealedKey, decode_call, encode_kept
 from messagebroker.ops.store import Stored, store
@@ -111,8 +112,8 @@ def master_keys() -> Counter[bytes | None]:
         after = bytes(rows[-1][0])
 
 
-def retry(failure_id: bytes, actor: Actor) -> Stored:
-    """Stores a record again; when that succeeds it is a failure no more.
+def retry(failure_id: bytes, actor: Actor, router: Router | None) -> Stored:
+    """Stores a record again, for those who subscribed; when that succeeds it is a failure no more.
 
     Raises:
         NotFound: there is no such failure.
@@ -122,7 +123,7 @@ def retry(failure_id: bytes, actor: Actor) -> Stored:
     failure = find(failure_id)
     try:
         call = decode_call(bytes(failure.record))
-        found = store(call.records, {key.id: key for key in call.keys}, now=database_now())
+        found = store(call.records, {key.id: key for key in call.keys}, now=database_now(), router=router)
     except (ValueError, pw.PeeweeException) as error:  # msgspec's errors are ValueErrors too
         raise Refused(f"still refused: {error}") from error
     with writing():

@@ -6,10 +6,11 @@ import socket
 
 import peewee as pw
 
+from messagebroker.db import inspection
 from messagebroker.db.connection import connected, database, open_database
 from messagebroker.db.models import FRESH, Heartbeat
 from messagebroker.errors import BrokerError
-from messagebroker.ops import clock, redis_client
+from messagebroker.ops import redis_client
 from messagebroker.settings import Settings
 
 SECONDS = 3.0
@@ -18,14 +19,14 @@ SECONDS = 3.0
 def check(settings: Settings, name: str, pid: int | None) -> tuple[bool, str]:
     """Whether a process of the role beats on this machine (process `pid` when given), and what to tell."""
     host = socket.gethostname()
-    fresh = (Heartbeat.role == name) & (Heartbeat.host == host[:255]) & (Heartbeat.seen_at > clock.now() - FRESH)
+    own = (Heartbeat.role == name) & (Heartbeat.host == host[:255])
     if pid is not None:
-        fresh &= Heartbeat.pid == pid
+        own &= Heartbeat.pid == pid
     try:
         if database.obj is None:
             _open(settings)
         with connected():
-            alive = Heartbeat.select().where(fresh).exists()
+            alive = Heartbeat.select().where(own, Heartbeat.seen_at > inspection.clock() - FRESH).exists()
     except (BrokerError, pw.PeeweeException) as error:
         return False, f"{name}: the database does not answer: {error}"
     if not alive:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -16,6 +20,9 @@ from messagebroker.db.connection import connected
 from messagebroker.db.models import BEAT_SECONDS, FRESH, Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import clock
+
+SETTLED_SECONDS = 75.0
+"""After a beat that failed, until every process that lives has beaten again: one may hang in a statement for a minute."""
 
 _FORGET = timedelta(days=1)
 _log = structlog.get_logger("messagebroker.heartbeat")
@@ -49,6 +56,8 @@ def alive() -> dict[str, Alive]:
 class Heart:
     """Beats in a thread from `start` to `stop`, which removes the row. An outage of the database is waited out."""
 
+    details: Callable[[], dict[str, Any]] | None = None  # what this process does now, written with every beat
+
     def __init__(self, role: str) -> None:
         self.instance = uuid.uuid4().hex
         self._row = {
@@ -58,6 +67,7 @@ class Heart:
             "pid": os.getpid(),
             "started_at": clock.now(),
         }
+        self._beaten_at = self._failed_at = float("-inf")  # on the monotonic clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -73,13 +83,29 @@ class Heart:
         self._try(self._remove)
 
     def beat(self) -> None:
-        """Renews the row, or makes it; forgets processes that have been silent for a day."""
-        now = clock.now()
+        """Renews the row, or makes it; forgets processes that have been silent for a day.
+
+        By the database's clock, as whoever looks: a machine whose clock is wrong must not seem to be gone.
+        """
         with connected():
-            if not Heartbeat.update(seen_at=now).where(Heartbeat.instance == self.instance).execute():
-                Heartbeat.insert(**self._row, seen_at=now).on_conflict_ignore().execute()
+            now = inspection.clock()
+            fields = {"seen_at": now, "details": json.dumps(self.details()) if self.details else None}
+            if not Heartbeat.update(**fields).where(Heartbeat.instance == self.instance).execute():
+                Heartbeat.insert(**self._row, **fields).on_conflict_ignore().execute()
                 for silent in Heartbeat.select().where(Heartbeat.seen_at < now - _FORGET):
                     silent.delete_instance()
+        beaten_at = time.monotonic()
+        if self._beaten_at + FRESH.total_seconds() < beaten_at and self._beaten_at > 0:
+            self._failed_at = beaten_at
+        self._beaten_at = beaten_at
+
+    def is_steady(self) -> bool:
+        """Whether this process has reached the database for so long without a break that all that live have done so too.
+
+        Until then an old row tells of an outage, not of a process that is gone.
+        """
+        now = time.monotonic()
+        return now - self._beaten_at < FRESH.total_seconds() and now - self._failed_at > SETTLED_SECONDS
 
     def _remove(self) -> None:
         with connected():
@@ -95,6 +121,8 @@ class Heart:
         try:
             step()
         except BrokerError as error:
+            self._failed_at = time.monotonic()
             _log.warning("no heartbeat", error=str(error))
         except Exception as error:  # noqa: BLE001 (the next beat may succeed)
+            self._failed_at = time.monotonic()
             _log.error("no heartbeat", exc_info=error)

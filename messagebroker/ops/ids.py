@@ -9,6 +9,8 @@ import uuid_utils
 
 from messagebroker.ops import clock
 
+_LAST_MILLISECOND = 253_402_300_799_999  # of the year 9999
+
 
 def new() -> bytes:
     """A fresh id."""
@@ -35,6 +37,14 @@ def is_after(value: bytes, moment: datetime) -> bool:
     return value[:6] > floor(moment)[:6]
 
 
+def drawn_at(value: bytes) -> datetime:
+    """When an id was drawn, to the millisecond. Strangers' ids may claim a year that no datetime holds: the last one then."""
+    return clock.from_micros(min(int.from_bytes(value[:6], "big"), _LAST_MILLISECOND) * 1000)
+
+
 def floor(moment: datetime) -> bytes:
-    """The smallest id that an id drawn at `moment` or later can have: turns a time range into an id range."""
-    return (clock.micros(moment) // 1000).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)
+    """The smallest id that an id drawn at `moment` or later can have: turns a time range into an id range.
+
+    Before 1970 there were none: that is as 1970.
+    """
+    return max(0, clock.micros(moment) // 1000).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)

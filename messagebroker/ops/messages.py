@@ -60,9 +60,9 @@ def page(filters: Filters, scope: Scope | None = None) -> tuple[list[MessageView
         rows = {bytes(row.id): row for row in Message.select(*PLAIN).where(Message.id.in_(wanted))} if wanted else {}
     listed = [rows[message_id] for message_id in wanted if message_id in rows]  # cleanup may have come between
     if len(found) <= filters.limit or not listed:
-        return [_view(row) for row in listed], None
+        return [view(row) for row in listed], None
     last = listed[-1]
-    return [_view(row) for row in listed], _cursor(last, by_due=by_due and last.due_at is not None)
+    return [view(row) for row in listed], _cursor(last, by_due=by_due and last.due_at is not None)
 
 
 def _cursor(last: Message, *, by_due: bool) -> str:
@@ -96,7 +96,8 @@ def _by_due(filters: Filters) -> pw.ModelSelect[Message]:
     return query.order_by(*order)
 
 
-def _view(row: Message, asked_for: bytes | None = None) -> MessageView:
+def view(row: Message, asked_for: bytes | None = None) -> MessageView:
+    """Of a row with its plain columns, under the id that was asked for."""
     return MessageView(**plain_members(row, asked_for))
 
 
@@ -125,7 +126,7 @@ def find(message_id: bytes, scope: Scope | None = None) -> MessageView:
         NotFound: no such message is stored, or it is outside of the scope: nobody learns which.
     """
     with connected():
-        return _view(row_of(message_id, PLAIN, scope), message_id)
+        return view(row_of(message_id, PLAIN, scope), message_id)
 
 
 def is_set_aside(message_id: bytes, client: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import redis as redis_py
 import structlog
 
 from messagebroker.db.connection import database
 from messagebroker.db.models import PolicyNumber
-from messagebroker.errors import Conflict, Refused, Unavailable
+from messagebroker.errors import BrokerError, Conflict, Refused, Unavailable
 from messagebroker.ops import clock, registry
 from messagebroker.ops.ca_folder import CaFolder
 from messagebroker.ops.keyring import KeyRing
@@ -65,6 +65,22 @@ def publish_if_changed(settings: Settings, redis: redis_py.Redis | None = None) 
             and not registry.valid_among(previous.revoked)
         )
         return None if is_current else publish(settings, client)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The number of the policy that the proxies were told, or why they do not know it yet."""
+
+    number: int | None
+    note: str | None
+
+
+def tell(settings: Settings) -> Told:
+    """Publishes after a change, once its transaction is over. Main publishes what could not be, as soon as it can."""
+    try:
+        return Told(publish(settings), None)
+    except BrokerError as error:
+        return Told(None, f"stored, but the proxies do not know it yet: {error}. Main publishes it as soon as it can")
 
 
 def publish_revocations(settings: Settings, redis: redis_py.Redis | None = None) -> int:
@@ -149,6 +165,7 @@ def _built(settings: Settings, folder: CaFolder, previous: Policy | None, number
         master_key_id=key_id,
         master_public_key=public,
         maintenance=settings.maintenance_mode,
+        topics=registry.topic_policies(),
     )
 
 
@@ -182,4 +199,4 @@ def _verified(snapshot: object, folder: CaFolder, distrusted: frozenset[str] = f
         return None
 
 
-__all__ = ["ClientPolicy", "Policy", "PolicyWatcher", "publish", "publish_if_changed", "publish_revocations"]
+__all__ = ["ClientPolicy", "Policy", "PolicyWatcher", "Told", "publish", "publish_if_changed", "publish_revocations", "tell"]

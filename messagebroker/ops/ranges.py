@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messagebroker.db.connection import database, is_mysql
+from messagebroker.db.hints import PRIMARY, by_index
 from messagebroker.db.models import STATUSES
 
 _AT_ONCE = 400  # ranges in one statement; SQLite takes 500
@@ -21,15 +22,15 @@ _AT_ONCE = 400  # ranges in one statement; SQLite takes 500
 class Range:
     """The rows of which `conditions` are true: columns that lead `index`, so that it has them in the order of ids.
 
-    `index` None is the table itself. `values` are the conditions' parameters.
+    `index` PRIMARY is the table itself. `values` are the conditions' parameters.
     """
 
-    index: str | None
+    index: str
     conditions: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
 
 
-EVERYTHING = Range(None)
+EVERYTHING = Range(PRIMARY)
 
 
 def of_client(name: str, status: str | None = None) -> Range:
@@ -109,12 +110,5 @@ def _select(part: Range, window: Window) -> tuple[str, list[Any]]:
     given = {condition: value for condition, value in bounds.items() if value is not None}
     where = " AND ".join([*part.conditions, *given]) or "1 = 1"
     order = "DESC" if window.newest_first else "ASC"
-    text = f"SELECT id FROM messages{hint(part.index)} WHERE {where} ORDER BY id {order} LIMIT {window.limit:d}"  # nosec B608 # noqa: S608
+    text = f"SELECT id FROM messages{by_index(part.index)} WHERE {where} ORDER BY id {order} LIMIT {window.limit:d}"  # nosec B608 # noqa: S608
     return text, [*part.values, *given.values()]
-
-
-def hint(index: str | None) -> str:
-    """What a statement says behind the table's name to have it read by this index; None is the table itself."""
-    if is_mysql():
-        return f" FORCE INDEX ({index or 'PRIMARY'})"
-    return f" INDEXED BY {index}" if index else ""

@@ -36,6 +36,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     idempotency_key: bytes | None = None  # 20: hash of client and key (8), item number (4), hash of the content (8)
     correlation_id: str | None = None
     traceparent: str | None = None
+    certificate: str | None = None  # the sender's: its serial; calls of older proxies end before it
 
 
 class SealedKey(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -92,6 +93,12 @@ def master_keys_of_call(message: bytes) -> set[bytes]:
     """
     (call,) = _message_decoder.decode(message).args
     return {key.master_key_id for key in _keys_decoder.decode(call).keys}
+
+
+def records_of_call(message: bytes) -> list[Record]:
+    """What a call carries, as it lies in Redis; raises as `master_keys_of_call`."""
+    (call,) = _message_decoder.decode(message).args
+    return decode_call(call).records
 
 
 def encode_payload(payload: Payload) -> bytes:

@@ -12,14 +12,14 @@ import msgspec
 import peewee as pw
 
 from messagebroker.db.connection import connected, database, is_outage, open_database, unavailable
-from messagebroker.db.models import Certificate, Client
+from messagebroker.db.models import Certificate, Client, Topic
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock, pki
 from messagebroker.ops.ca_folder import Issued, Revocation, describe
 from messagebroker.ops.changes import change, locked
 from messagebroker.ops.identity import Kind
 from messagebroker.ops.names import is_name
-from messagebroker.ops.snapshot import ClientPolicy
+from messagebroker.ops.snapshot import ClientPolicy, TopicPolicy
 from messagebroker.settings import Settings
 
 
@@ -134,11 +134,28 @@ def revoke_all(serials: frozenset[str], reason: str) -> int:
     )
 
 
+def refusal_of_client(name: str) -> str | None:
+    """Why this client may not come in: `unknown-client` or `disabled`."""
+    row = Client.get_or_none(Client.name == name)
+    if row is None:
+        return "unknown-client"
+    return "disabled" if row.disabled_at is not None else None
+
+
 def client_policies() -> dict[str, ClientPolicy]:
     """Every client as proxies see it."""
     columns = (Client.name, Client.default_topic, Client.topics, Client.rate, Client.max_batch, Client.disabled_at)
     rows: Any = Client.select(*columns).tuples()  # main compares thousands of clients every few seconds
     return {row[0]: _policy_of(*row) for row in rows}
+
+
+def topic_policies() -> dict[str, TopicPolicy]:
+    """The topics that proxies must know: those with a schema, and deprecated ones."""
+    if not database.table_exists(Topic._meta.table_name):
+        return {}  # a revocation gets through before `db upgrade`, too
+    special = Topic.schema.is_null(False) | Topic.deprecated_at.is_null(False)
+    rows: Any = Topic.select(Topic.name, Topic.schema, Topic.deprecated_at).where(special).tuples()
+    return {name: TopicPolicy(schema, deprecated_at is not None) for name, schema, deprecated_at in rows}
 
 
 def _policy_of(

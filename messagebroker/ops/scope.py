@@ -23,7 +23,7 @@ class Scope:
 def scope_of(user: User) -> Scope:
     """As the database has it now: who leaves a group sees nothing of it from the next request on."""
     with connected():
-        groups = _groups_of(user)
+        groups = groups_of(user)
         found = Client.select(Client.name, Client.owner, Client.group)
         theirs = found.where(Client.owner == user.email)
         # MySQL's collation finds `é` for `e` too, and an address must be the very same
@@ -42,8 +42,9 @@ def scope_of_group(group_id: int) -> Scope:
     return Scope(frozenset(clients), frozenset(topics))
 
 
-def _groups_of(user: User) -> list[int]:
+def groups_of(user: User) -> list[int]:
     """Ids of the groups that the person is in or manages."""
     joined = GroupMember.select(GroupMember.group).where(GroupMember.user == user.id)
     found = Group.select(Group.id).where((Group.manager == user.id) | Group.id.in_(joined))
-    return [group.id for group in found]
+    with connected():
+        return [group.id for group in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -31,6 +31,13 @@ class ClientPolicy:
     disabled: bool
 
 
+class TopicPolicy(msgspec.Struct, array_like=True, frozen=True):
+    """What a proxy knows about one topic of the catalogue."""
+
+    schema: str | None = None  # JSON Schema that bodies must match, as `schemas.checked` gave it
+    deprecated: bool = False
+
+
 @dataclass(frozen=True)
 class Policy:
     """One numbered snapshot. A higher number replaces a lower one, never the other way round."""
@@ -42,11 +49,12 @@ class Policy:
     master_key_id: bytes  # 8
     master_public_key: bytes  # 32, raw X25519
     maintenance: bool
+    topics: dict[str, TopicPolicy] = field(default_factory=dict)  # those with a schema, and deprecated ones
 
     @property
     def content(self) -> tuple[object, ...]:
         """All but number and time: what makes publishing worth while when it differs."""
-        return (self.revoked, self.clients, self.master_key_id, self.master_public_key, self.maintenance)
+        return (self.revoked, self.clients, self.master_key_id, self.master_public_key, self.maintenance, self.topics)
 
 
 class _Signed(msgspec.Struct, frozen=True):

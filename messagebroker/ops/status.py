@@ -10,7 +10,7 @@ import redis as redis_py
 from messagebroker import __version__
 from messagebroker.db import inspection, models
 from messagebroker.db.connection import connected
-from messagebroker.ops import backup, clock, failures, heartbeats, queues
+from messagebroker.ops import backup, breaker_events, clock, failures, heartbeats, queues
 from messagebroker.ops.queues import QueueDepth
 from messagebroker.ops.redis_client import redis_answers
 from messagebroker.roles import ROLES
@@ -72,6 +72,7 @@ class Status:
     roles: list[RoleStatus]
     queues: list[QueueDepth]
     ingest_failures: int
+    open_breakers: int
     certificates: list[EndingCertificate]
     last_backup: BackupStatus | None
     jobs: list[JobStatus]
@@ -99,6 +100,7 @@ def look(settings: Settings, redis: redis_py.Redis) -> Status:
             roles=_roles(),
             queues=depths,
             ingest_failures=failures.count(),
+            open_breakers=breaker_events.count_open(),
             certificates=_ending(),
             last_backup=_newest_backup(settings),
             jobs=_jobs(),

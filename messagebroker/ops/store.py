@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db.bulk import insert, literals
-from messagebroker.db.connection import database, error_number, is_mysql
-from messagebroker.db.models import DataKey, Message, MessageAlias
+from messagebroker.db.connection import error_number
+from messagebroker.db.models import Message, MessageAlias
 from messagebroker.db.writing import writing
+from messagebroker.ops import stored_keys
 from messagebroker.ops.clock import from_micros, micros
+from messagebroker.ops.deliveries.routing import Router, Routes
 from messagebroker.ops.records import Record, SealedKey
 
 _DUPLICATE_ENTRY = 1062
@@ -23,17 +25,10 @@ _ATTEMPTS = 5
 _CHUNK = 500
 
 _COLUMNS = (
-    "id", "client_id", "topic", "priority", "status", "created_at", "stored_at", "due_at", "expires_at", "routed", "attempts",
-    "size", "sender_hash", "idempotency_key", "correlation_id", "traceparent", "data_key_id", "payload",
+    "id", "client_id", "topic", "priority", "certificate", "status", "created_at", "stored_at", "due_at", "expires_at",
+    "deliver_at", "routed", "attempts", "size", "sender_hash", "idempotency_key", "correlation_id", "traceparent",
+    "data_key_id", "payload",
 )  # fmt: skip
-
-_KEY_SECONDS = 60.0
-_known_keys: dict[bytes, float] = {}
-"""Data keys that this process wrote lately: writing them with every call would make all workers wait for one row.
-
-That they are still there is asked all the same, which locks nothing: the database may be a restored one by now, or a
-replica that had not got them yet, and without its key a message can never be opened.
-"""
 
 
 @dataclass(kw_only=True)
@@ -46,13 +41,14 @@ class Stored:
     statuses: dict[str, int] = field(default_factory=dict)  # of the stored ones
 
 
-def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: datetime) -> Stored:
-    """Writes the records and the data keys that they name, in one transaction.
+def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: datetime, router: Router | None = None) -> Stored:
+    """Writes the records, the data keys that they name and their deliveries, in one transaction.
 
     Args:
         records: from one or many calls; ids may repeat, and may be stored already.
         keys: at least the data keys that the records name.
-        now: decides what is scheduled or expired; the database's time where records have such times.
+        now: the database's time; decides what is scheduled, expired and due.
+        router: knows who subscribed; None: nobody did.
 
     Raises:
         Unavailable: the database does not answer; nothing or everything is stored, and repeating it is safe.
@@ -60,19 +56,54 @@ def store(records: list[Record], keys: Mapping[bytes, SealedKey], *, now: dateti
         peewee.DataError, peewee.IntegrityError: the database refuses one of the rows. Nothing is stored.
     """
     moment = micros(now)
+    if router is not None:
+        router.refresh()
     try:
-        with writing():
-            _write_keys(records, keys, moment)
-            statuses = _write_rows(records, moment)
-        _remember_keys(records)
+        with _routing(router, keys) as routing, writing():
+            stored_keys.write(records, keys, moment)
+            statuses = _write_rows(records, moment, routing)
+        stored_keys.remember(records)
         return Stored(stored=len(records), statuses=statuses)
     except pw.IntegrityError as error:
         if not _is_duplicate(error):
             raise
-    return _store_what_is_new(records, keys, moment)
+    return _store_what_is_new(records, keys, moment, router)
 
 
-def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int) -> Stored:
+@dataclass(frozen=True)
+class _Routing:
+    """What one transaction needs to find subscriptions."""
+
+    router: Router | None
+    keys: Mapping[bytes, SealedKey]
+    routes: Routes
+
+    def wanting(self, topic: str, priority: int) -> tuple[Any, ...]:
+        return () if self.router is None else self.router.wanting(topic, priority)
+
+    def unrouted(self, topic: str) -> str:
+        return "delivered" if self.router is None else self.router.status_without(topic)
+
+    def route(self, record: Record, wanting: tuple[Any, ...], moment: int) -> int:
+        assert self.router is not None
+        return self.router.route(self.routes, record, wanting, self.keys, moment)
+
+
+@contextmanager
+def _routing(router: Router | None, keys: Mapping[bytes, SealedKey]) -> Iterator[_Routing]:
+    """Around a transaction: what it routed is handed on only when it has been committed."""
+    found = _Routing(router, keys, Routes())
+    try:
+        yield found
+    except BaseException:
+        if router is not None:
+            router.rolled_back(found.routes)
+        raise
+    if router is not None:
+        router.committed(found.routes, keys)
+
+
+def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], moment: int, router: Router | None) -> Stored:
     """The slow way, after a duplicate: looks first.
 
     Meanwhile another worker may store the same, or the cleanup remove the message that an alias was to name (its copy
@@ -80,12 +111,12 @@ def _store_what_is_new(records: list[Record], keys: Mapping[bytes, SealedKey], m
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with writing():
+            with _routing(router, keys) as routing, writing():
                 news, aliases = _sort_out(records)
-                _write_keys(news, keys, moment)
-                statuses = _write_rows(news, moment)
+                stored_keys.write(news, keys, moment)
+                statuses = _write_rows(news, moment, routing)
                 _write_aliases(aliases, moment)
-            _remember_keys(news)
+            stored_keys.remember(news)
             repeated = len(records) - len(news) - len(aliases)
             return Stored(stored=len(news), duplicates=repeated, aliased=len(aliases), statuses=statuses)
         except pw.IntegrityError as error:
@@ -135,23 +166,22 @@ def _chunks(values: list[bytes]) -> Iterator[list[bytes]]:
     return (values[at : at + _CHUNK] for at in range(0, len(values), _CHUNK))
 
 
-def _write_rows(records: Iterable[Record], moment: int) -> dict[str, int]:
+def _write_rows(records: Iterable[Record], moment: int, routing: _Routing) -> dict[str, int]:
     """The hot path: a microsecond and a half a row, so it is one loop and calls little."""
     text, once, instant = literals().text, literals().once, literals().moment
     stored_at = instant(moment)
     statuses: dict[str, int] = {}
-    shared: dict[tuple[str, str, int], str] = {}
+    shared: dict[tuple[str, str, int, str | None], tuple[str, tuple[Any, ...], str]] = {}
     rows: list[str] = []
     for r in records:
-        if r.deliver_at is None and r.expires_at is None:
-            status, times = "delivered", "NULL,NULL"
-        else:
-            status, times = _times(r, moment)
-        statuses[status] = statuses.get(status, 0) + 1
-        kind = (r.client, r.topic, r.priority)
-        begin = shared.get(kind)
-        if begin is None:
-            begin = shared[kind] = f"{text(r.client)},{text(r.topic)},{r.priority:d}"
+        kind = (r.client, r.topic, r.priority, r.certificate)
+        known = shared.get(kind)
+        if known is None:
+            certificate = "NULL" if r.certificate is None else text(r.certificate)
+            begin = f"{text(r.client)},{text(r.topic)},{r.priority:d},{certificate}"
+            known = shared[kind] = (begin, routing.wanting(r.topic, r.priority), routing.unrouted(r.topic))
+        begin, wanting, status = known
+        times, routed = "NULL,NULL,NULL", 0
         sender, idem = r.sender_hash, r.idempotency_key
         if (
             len(r.id) != 16  # the column would pad a shorter one in silence
@@ -160,8 +190,11 @@ def _write_rows(records: Iterable[Record], moment: int) -> dict[str, int]:
             or (idem is not None and len(idem) != 20)
         ):
             raise ValueError("ids and the sender's hash have 16 bytes, idempotency keys 20")
+        if wanting or r.deliver_at is not None or r.expires_at is not None:
+            status, times, routed = _course(r, wanting, status, moment, routing)
+        statuses[status] = statuses.get(status, 0) + 1
         rows.append(
-            f"(X'{r.id.hex()}',{begin},'{status}',{instant(r.accepted_at)},{stored_at},{times},0,0,{r.size:d},"
+            f"(X'{r.id.hex()}',{begin},'{status}',{instant(r.accepted_at)},{stored_at},{times},{routed:d},0,{r.size:d},"
             + ("NULL," if sender is None else f"X'{sender.hex()}',")
             + ("NULL," if idem is None else f"X'{idem.hex()}',")
             + ("NULL" if r.correlation_id is None else once(r.correlation_id))
@@ -169,69 +202,33 @@ def _write_rows(records: Iterable[Record], moment: int) -> dict[str, int]:
             + f",X'{r.data_key_id.hex()}',X'{r.sealed.hex()}')"
         )
     insert(Message, _COLUMNS, rows)
+    if routing.router is not None:
+        routing.router.write(routing.routes)
     return statuses
 
 
-def _times(record: Record, moment: int) -> tuple[str, str]:
-    """Status, and the columns due_at and expires_at, of a record that has such times."""
+def _course(r: Record, wanting: tuple[Any, ...], unrouted: str, moment: int, routing: _Routing) -> tuple[str, str, int]:
+    """Status, the columns due_at, expires_at and deliver_at, and the number of deliveries of a record."""
     instant = literals().moment
-    expires_at = "NULL" if record.expires_at is None else instant(record.expires_at)
-    if record.expires_at is not None and record.expires_at <= moment:
-        return "expired", f"NULL,{expires_at}"
-    if record.deliver_at is not None and record.deliver_at > moment:
-        return "scheduled", f"{instant(record.deliver_at)},{expires_at}"
-    return "delivered", f"NULL,{expires_at}"
+    expires_at = "NULL" if r.expires_at is None else instant(r.expires_at)
+    deliver_at = "NULL" if r.deliver_at is None else instant(r.deliver_at)
+    kept = f"{expires_at},{deliver_at}"
+    if r.expires_at is not None and r.expires_at <= moment:
+        return "expired", f"NULL,{kept}", 0
+    begun = len(routing.routes.born)
+    routed = routing.route(r, wanting, moment) if wanting else 0
+    if r.deliver_at is not None and r.deliver_at > moment:
+        return "scheduled", f"{deliver_at},{kept}", routed
+    if not routed:
+        return unrouted, f"NULL,{kept}", 0
+    status = "processing" if len(routing.routes.born) > begun else "pending"
+    return status, f"{expires_at},{kept}", routed  # the next thing that the clock does to it is to end it
 
 
 def _write_aliases(aliases: Mapping[bytes, bytes], moment: int) -> None:
     rows = [{"id": later, "message": first, "created_at": from_micros(moment)} for later, first in aliases.items()]
     if rows:
         MessageAlias.insert_many(rows).execute()
-
-
-# data keys
-
-
-def _write_keys(records: Iterable[Record], keys: Mapping[bytes, SealedKey], moment: int) -> None:
-    named = {record.data_key_id for record in records}
-    missing = named - keys.keys()
-    if missing:
-        raise ValueError(f"the call lacks the data key {min(missing).hex()} that its records name")
-    old = time.monotonic() - _KEY_SECONDS
-    there = _keys_there([key_id for key_id in named if _known_keys.get(key_id, old) > old])
-    rows = [_key_row(keys[key_id], moment) for key_id in sorted(named - there)]
-    if rows:
-        target = {} if is_mysql() else {"conflict_target": [DataKey.id]}
-        DataKey.insert_many(rows).on_conflict(preserve=[DataKey.last_seen_at], **target).execute()
-
-
-def _keys_there(known: list[bytes]) -> set[bytes]:
-    if not known:
-        return set()
-    ids = ",".join([f"X'{key_id.hex()}'" for key_id in known])
-    found = database.execute_sql(f"SELECT id FROM data_keys WHERE id IN ({ids})")  # nosec B608 # noqa: S608 - hexadecimal
-    return {bytes(key_id) for (key_id,) in found.fetchall()}
-
-
-def _key_row(key: SealedKey, moment: int) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "master_key_id": key.master_key_id,
-        "sealed": key.sealed,
-        "created_at": from_micros(key.created_at),
-        "last_seen_at": from_micros(moment),
-    }
-
-
-def _remember_keys(records: Iterable[Record]) -> None:
-    """Only after the commit: a key that was rolled back must be written again."""
-    if len(_known_keys) > 10_000:
-        _known_keys.clear()
-    now = time.monotonic()
-    old = now - _KEY_SECONDS
-    for key_id in {record.data_key_id for record in records}:
-        if _known_keys.get(key_id, old) <= old:
-            _known_keys[key_id] = now
 
 
 def _is_duplicate(error: pw.IntegrityError) -> bool:

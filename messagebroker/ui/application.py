@@ -21,6 +21,8 @@ from messagebroker.ui.forgotten import Forgotten
 from messagebroker.ui.gate import Gate
 from messagebroker.ui.headers import SecurityHeaders
 from messagebroker.ui.health import Health
+from messagebroker.ui.inbox import Inbox
+from messagebroker.ui.inbox_item import InboxItem
 from messagebroker.ui.layers import CompressedAssets, Measured
 from messagebroker.ui.login import HOME, Login
 from messagebroker.ui.message import MessagePage
@@ -97,7 +99,7 @@ def _add_routes(app: FastAPI, portal: Portal) -> None:
     app.add_route("/forgotten", forgotten.ask, methods=["POST"])
     app.add_route("/reset", forgotten.reset, methods=["POST"])
     app.add_route("/", _home, methods=["GET"])
-    for page in (Messages, MessagePage, Queues):
+    for page in (Messages, MessagePage, Inbox, InboxItem, Queues):
         page(portal)
 
 

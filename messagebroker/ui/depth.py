@@ -38,7 +38,7 @@ class Depth:
 
     def show(self, stats: QueueStats) -> None:
         """Depth is always beside the oldest message's age: alone it says little."""
-        oldest = stats.oldest_seconds
+        oldest = stats.oldest_seconds if stats.messages else None
         self.count.text = f"{stats.messages:,}"
-        self.oldest.text = age(oldest) if stats.messages and oldest is not None else ""
+        self.oldest.text = age(oldest) if oldest is not None else ""
         self.box.classes(add="slow") if (oldest or 0) > SLOW_SECONDS else self.box.classes(remove="slow")

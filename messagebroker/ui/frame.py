@@ -14,12 +14,18 @@ from messagebroker.ui.depth import Depth
 from messagebroker.ui.elements import Tag, Text, link
 from messagebroker.ui.portal import Portal
 from messagebroker.ui.sessions import End, Session
+from messagebroker.ui.unread import Unread
 from messagebroker.ui.wording import explanation
 
-PAGES = (("Messages", "/messages", {"messages.list", "messages.own"}), ("Queues", "/queues", {"queues.read"}))
+PAGES = (
+    ("Messages", "/messages", {"messages.list", "messages.own"}),
+    ("Inbox", "/inbox", {"inbox.own"}),
+    ("Queues", "/queues", {"queues.read"}),
+)
 """Name, path, and the permissions of which one is enough."""
 
 DEPTH_SECONDS = 5.0
+UNREAD_SECONDS = 15.0
 
 
 @contextmanager
@@ -37,7 +43,9 @@ def frame(portal: Portal, request: Request, title: str) -> Iterator[None]:
                 if not enough & set(session.person.permissions):
                     continue
                 is_here = request.url.path.startswith(path)
-                link(name, path, **({"aria_current": "page"} if is_here else {}))
+                with link(name, path, **({"aria_current": "page"} if is_here else {})):
+                    if path == "/inbox":
+                        Unread(portal, session, portal.caller_of(request, session), UNREAD_SECONDS)
         if "queues.read" in session.person.permissions:
             Depth(portal, session, portal.caller_of(request, session), DEPTH_SECONDS)
         _person(session)

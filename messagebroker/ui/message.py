@@ -87,20 +87,25 @@ class Opening:
     def _draw(self, message: Message) -> None:
         self.place.clear()
         with self.place:
-            notice("You opened this body; the audit log has a record of it.")
-            if message.sender:
-                with Tag("dl"):
-                    _pair("Sender", message.sender)
-            Text("pre", as_text(message.body), tabindex=0, aria_label="Body of the message")
-            if message.metadata:
-                Text("h3", "Metadata")
-                Text("pre", as_text(message.metadata), tabindex=0, aria_label="Metadata of the message")
+            draw_body(message)
 
     def _draw_failure(self, error: ClientError) -> None:
         self.button.props.pop("disabled", None)
         self.button.update()
         with self.place:
             draw_trouble(error)
+
+
+def draw_body(message: Message) -> None:
+    """What was sealed, now that it is open."""
+    notice("You opened this body; the audit log has a record of it.")
+    if message.sender:
+        with Tag("dl"):
+            pair("Sender", message.sender)
+    Text("pre", as_text(message.body), tabindex=0, aria_label="Body of the message")
+    if message.metadata:
+        Text("h3", "Metadata")
+        Text("pre", as_text(message.metadata), tabindex=0, aria_label="Metadata of the message")
 
 
 def as_text(value: Any) -> str:
@@ -112,16 +117,16 @@ def _facts(message: Message) -> None:
     with Tag("section", "card"):
         Text("h2", "Facts")
         with Tag("dl"):
-            _pair("Client", message.client_id)
-            _pair("Topic", message.topic)
-            _pair("Priority", message.priority)
-            _pair("Size", size(message.size))
-            _pair("Subscriptions", str(message.routed) if message.routed else "none matched")
-            _pair("Attempts", str(message.attempts))
+            pair("Client", message.client_id)
+            pair("Topic", message.topic)
+            pair("Priority", message.priority)
+            pair("Size", size(message.size))
+            pair("Subscriptions", str(message.routed) if message.routed else "none matched")
+            pair("Attempts", str(message.attempts))
             if message.correlation_id:
-                _pair("Correlation", message.correlation_id)
+                pair("Correlation", message.correlation_id)
             if message.alias_of:
-                _pair("Stored as", message.alias_of)
+                pair("Stored as", message.alias_of)
 
 
 def _timeline(message: Message) -> None:
@@ -142,6 +147,7 @@ def _timeline(message: Message) -> None:
                     Text("time", exact(at), datetime=at.isoformat())
 
 
-def _pair(name: str, value: str) -> None:
+def pair(name: str, value: str) -> None:
+    """A name and what it stands for, in a `dl`."""
     Text("dt", name)
     Text("dd", value)

@@ -20,7 +20,7 @@ from messagebroker.actors.queue_worker import QueueWorker, stop_together
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.db.models import PRIORITIES
-from messagebroker.ops import store
+from messagebroker.ops import stored_keys
 from messagebroker.ops.queues import QUEUES, depths
 from messagebroker.ops.records import Record
 from messagebroker.settings import Settings, load
@@ -28,7 +28,7 @@ from messagebroker.settings import Settings, load
 
 @pytest.fixture(autouse=True)
 def _no_known_keys() -> None:
-    store._known_keys.clear()
+    stored_keys._known.clear()
 
 
 @pytest.fixture

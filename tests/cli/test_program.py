@@ -155,3 +155,11 @@ def test_smoke_against_nothing_says_what_cannot_be_reached(tmp_path: Path) -> No
     document = json.loads(ended.stdout)
     assert document["ok"] is False
     assert "https://localhost:9" in document["steps"][-1]["said"]
+
+
+@pytest.mark.parametrize("module", ["messagebroker.http.main.serve", "messagebroker.actors.worker"])
+def test_a_role_loads_large_libraries_when_it_needs_them(module: str) -> None:
+    """Somebody's webhooks, schemas or templates cost those who have them; drawing tables is for commands."""
+    program = f"import sys; from messagebroker import __main__ as it; it._keep_small(); import {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert set(loaded) & {"aiohttp", "jsonschema_rs", "jinja2", "rich", "peewee_migrate", "zxcvbn"} == set()

@@ -21,7 +21,7 @@ def test_login_list_open(connect: Connect, certs: Path) -> None:
         api = connect(main.url, api=True)
         token = api.login("ada@example.org", "correct horse battery", caller=Caller(address="192.0.2.7", user_agent="Lynx/1"))
         me = Caller(token=token.access_token, address="192.0.2.7")
-        assert api.me(me).permissions == ["messages.list", "messages.open", "queues.read"]
+        assert api.me(me).permissions == ["messages.list", "messages.open", "inbox.own", "queues.read"]
         first = api.messages(me, status="failed", limit=2)
         second = api.messages(me, status="failed", limit=2, cursor=first.next)
         assert [m.message_id for m in first.items + second.items] == [message_id(n) for n in (60, 50, 40, 30)]

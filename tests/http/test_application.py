@@ -16,7 +16,7 @@ from support.cast import assert_problem
 from messagebroker.errors import BrokerError, Conflict, NotFound, Refused, Unavailable
 from messagebroker.http.application import make_app
 from messagebroker.http.openapi import Deprecated, Operation
-from messagebroker.http.proxy.replies import measured
+from messagebroker.http.replies import measured
 from messagebroker.http.tracing import traceparent
 from messagebroker.ops.metrics import REGISTRY
 from messagebroker.settings import Settings, load

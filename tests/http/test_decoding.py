@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from falcon import testing
 
-from messagebroker.http.decoding import decode_json, explain, read_query
+from messagebroker.http.decoding import decode_json, read_query
 from messagebroker.http.problems import Problem
+from messagebroker.ops.validation import explain
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

@@ -95,3 +95,58 @@ def test_http_1_0_ends_with_its_answer(serve: Serve, acme: Issued) -> None:
         connection.send(b"GET /later/0.05 HTTP/1.0\r\n\r\n")
         assert connection.answer().status == 202
         assert connection.ends()
+
+
+def test_a_peer_that_leaves_is_seen_to(serve: Serve, acme: Issued) -> None:
+    """While nobody reads, a connection's end is nobody's news; what waits for long asks for it."""
+    waiting: list[Any] = []
+
+    def patient(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        later = environ[DEFER]()
+        later.watch()
+        waiting.append(later)
+        raise Deferred
+
+    server = serve(patient, threads=1)
+    with server.connect(acme) as connection:
+        connection.send(request("/"))
+        assert eventually(lambda: len(waiting) == 1)
+        time.sleep(0.05)
+        assert waiting[0].is_there
+        connection.send(request("/second"))
+        waiting[0].answer(reply("first"))
+        assert connection.answer().body == b"first"
+        assert eventually(lambda: len(waiting) == 2), "what was read ahead is served in its turn"
+        assert waiting[1].is_there
+    assert eventually(lambda: not waiting[1].is_there)
+    waiting[1].answer(reply("to nobody"))
+    assert eventually(lambda: not server.server.channels)
+
+
+def test_what_is_read_ahead_is_little(serve: Serve, acme: Issued) -> None:
+    waiting: list[Any] = []
+
+    def patient(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        length = len(environ["wsgi.input"].read())
+        later = environ[DEFER]()
+        later.watch()
+        waiting.append((later, length))
+        raise Deferred
+
+    server = serve(patient, threads=1)
+    with server.connect(acme) as connection:
+        connection.send(request("/"))
+        assert eventually(lambda: len(waiting) == 1)
+        body = b"x" * 4_000_000
+        sender = threading.Thread(target=connection.send, args=(request("/large", body),))
+        sender.start()
+        time.sleep(0.3)
+        [channel] = server.server.channels.values()
+        assert channel.held() < 600_000
+        waiting[0][0].answer(reply("first"))
+        assert connection.answer().body == b"first"
+        assert eventually(lambda: len(waiting) == 2)
+        sender.join()
+        assert waiting[1][1] == len(body)
+        waiting[1][0].answer(reply("second"))
+        assert connection.answer().body == b"second"

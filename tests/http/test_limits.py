@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from messagebroker.http.descriptors import RESERVE, room_for
+from messagebroker.http.descriptors import room_for
 from messagebroker.http.limits import Limits, Refusals, plain_address
 from messagebroker.http.memory import relieve
 from messagebroker.http.patience import Patience
 from messagebroker.ops import metrics
 from messagebroker.ops.addresses import group_of
+from messagebroker.ops.descriptors import RESERVE
 from messagebroker.settings import load
 
 SETTINGS = load({}, environment="test")

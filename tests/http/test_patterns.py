@@ -17,7 +17,9 @@ from messagebroker.http.decoding import read_query
 from messagebroker.http.openapi import Operation
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy import native, values
-from messagebroker.ops.names import NAME, TOPIC
+from messagebroker.ops.channels.email_config import ADDRESS
+from messagebroker.ops.dead_letter_selection import FINGERPRINT
+from messagebroker.ops.names import EMAIL, NAME, TOPIC
 
 GOOD = {
     NAME: "acme",
@@ -25,6 +27,9 @@ GOOD = {
     r"^[A-Za-z0-9_-]+$(?!\n)": "AAAAAAAAAAE",
     r"^[0-9a-f]{1,40}$(?!\n)": "0a1b",
     r"^[A-Za-z0-9._:-]+$(?!\n)": "user.login",
+    FINGERPRINT: "0123456789abcdef",
+    EMAIL: "ann@example.org",
+    ADDRESS: "ann@example.org",
 }
 """A value for each pattern that a type has; a new pattern needs one here."""
 

@@ -15,7 +15,7 @@ from messagebroker.db.connection import connected
 from messagebroker.db.connection import database as bound
 from messagebroker.db.models import AuditEntry
 from messagebroker.ops import audit, clock, keyring
-from messagebroker.ops.audit import Filters
+from messagebroker.ops.audit import LONGEST_ACTOR, Actor, Filters
 from messagebroker.settings import load
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -29,6 +29,11 @@ def test_a_row_says_who_did_what_to_which_object_and_from_where() -> None:
     )  # fmt: skip
     assert (entry.address, entry.user_agent, entry.details) == ("192.0.2.7", "Browser 1", {"client": "acme"})
     assert entry.created_at.tzinfo is not None
+
+
+def test_who_acts_fits_into_every_column() -> None:
+    """An address may have 254 characters, and a word stands before it."""
+    assert len(Actor(name="user:" + "a" * 254).name) == LONGEST_ACTOR
 
 
 def test_what_strangers_write_cannot_break_it() -> None:

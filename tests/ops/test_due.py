@@ -3,22 +3,21 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
-from typing import Any
 
 import peewee as pw
 import pytest
 from support.records import KEYS, record, records
 
 from messagebroker.actors.poller import Poller
-from messagebroker.db.models import Message
+from messagebroker.db.models import OPEN_DELIVERIES, Delivery, Message
 from messagebroker.db.writing import give_up_connection
-from messagebroker.ops import clock, due, store
+from messagebroker.ops import clock, due, store, stored_keys
 from messagebroker.ops.due import database_now, release_due, release_stuck
 
 
 @pytest.fixture(autouse=True)
 def _fresh(database: pw.Database) -> None:
-    store._known_keys.clear()
+    stored_keys._known.clear()
 
 
 def put(count: int = 1, **changes: object) -> list[bytes]:
@@ -28,6 +27,17 @@ def put(count: int = 1, **changes: object) -> list[bytes]:
     ids = [one.id for one in made]
     Message.update(**changes).where(Message.id << ids).execute()
     return ids
+
+
+def deliver(message: bytes, status: str, *, subscription: int = 1) -> None:
+    due_at = database_now() if status in OPEN_DELIVERIES else None
+    Delivery.insert(
+        message=message, subscription_id=subscription, priority=2, status=status, due_at=due_at, created_at=clock.now()
+    ).execute()
+
+
+def deliveries(message: bytes) -> dict[int, str]:
+    return {row.subscription_id: row.status for row in Delivery.select().where(Delivery.message == message)}
 
 
 def statuses() -> dict[str, int]:
@@ -60,33 +70,60 @@ def test_what_expired_before_it_was_due_is_never_delivered() -> None:
     assert release_due() == {"expired": 2, "delivered": 1}
 
 
-def test_an_expired_lease_makes_a_message_pending_again() -> None:
-    put(1, status="processing", due_at=ago(1))
-    put(1, status="processing", due_at=ago(-60))
+def test_a_message_that_somebody_subscribed_to_begins_when_it_is_due() -> None:
+    (own,) = put(1, status="scheduled", due_at=ago(1), routed=1, expires_at=ago(-60))
     assert release_due() == {"pending": 1}
-    assert statuses() == {"pending": 1, "processing": 1}
+    found = Message.get_by_id(own)
+    assert (found.status, found.due_at) == ("pending", found.expires_at), "the clock's next business with it is its end"
 
 
-def test_a_lease_that_was_taken_anew_meanwhile_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the move another poller released it, and a worker took it up again."""
-    ids = put(1, status="processing", due_at=ago(1))
-    move = due._move
-
-    def late(*arguments: Any) -> dict[str, int]:
-        Message.update(due_at=ago(-60)).where(Message.id << ids).execute()
-        return move(*arguments)
-
-    monkeypatch.setattr(due, "_move", late)
-    assert release_due() == {}
-    assert statuses() == {"processing": 1}
+def test_on_a_topic_that_must_route_nobody_is_a_failure() -> None:
+    put(1, status="scheduled", due_at=ago(1))
+    assert release_due(must_route={"orders.created"}) == {"failed": 1}
 
 
-def test_a_pending_message_that_was_left_behind_is_processed_again() -> None:
+def test_what_waits_expires_with_its_message_and_what_is_under_way_comes_to_its_end() -> None:
+    waiting, running = put(2, status="processing", due_at=ago(1), expires_at=ago(1))
+    deliver(waiting, "pending", subscription=1)
+    deliver(waiting, "delivered", subscription=2)
+    deliver(running, "processing", subscription=1)
+    deliver(running, "pending", subscription=2)
+    release_due()
+    assert deliveries(waiting) == {1: "expired", 2: "delivered"}
+    assert deliveries(running) == {1: "processing", 2: "expired"}
+    assert Message.get_by_id(waiting).status == "delivered"
+    assert Message.get_by_id(running).status == "processing"
+    assert release_due() == {}, "nobody looks at it again and again"
+
+
+def test_a_message_that_only_waited_is_expired() -> None:
+    (own,) = put(1, status="pending", due_at=ago(1), expires_at=ago(1))
+    deliver(own, "pending")
+    assert release_due() == {"expired": 1}
+    assert (Message.get_by_id(own).status, deliveries(own)) == ("expired", {1: "expired"})
+
+
+def test_a_message_whose_deliveries_have_ended_does_not_stay_pending() -> None:
     put(2, status="pending", stored_at=ago(61))
-    put(1, status="pending", stored_at=ago(61), expires_at=ago(1))
+    (failed,) = put(1, status="pending", stored_at=ago(61))
+    deliver(failed, "failed")
+    (waits,) = put(1, status="pending", stored_at=ago(61))
+    deliver(waits, "pending")
     put(1, status="pending", stored_at=ago(30))
-    assert release_stuck() == {"delivered": 2, "expired": 1}
-    assert statuses() == {"delivered": 2, "expired": 1, "pending": 1}
+    assert release_stuck() == ({"delivered": 2, "failed": 1}, b"")
+    assert statuses() == {"delivered": 2, "failed": 1, "pending": 2}
+
+
+def test_a_long_backlog_is_walked_through_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "LIMIT", 2)
+    ids = sorted(put(3, status="pending", stored_at=ago(61)))
+    for own in ids:
+        deliver(own, "pending")
+    (left,) = put(1, status="pending", stored_at=ago(61))
+    assert left > ids[-1]
+    moved, position = release_stuck()
+    assert (moved, position) == ({}, ids[1])
+    assert release_stuck(position)[0] == {"delivered": 1}
 
 
 def test_a_claim_takes_a_limited_number_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:

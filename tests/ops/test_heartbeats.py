@@ -51,6 +51,15 @@ def test_a_row_that_was_lost_comes_back_and_those_of_dead_processes_go() -> None
     assert [row.instance for row in rows()] == [heart.instance]
 
 
+def test_a_beat_tells_what_the_process_does() -> None:
+    heart, told = Heart("worker"), iter([{"threads": 2}, {"threads": 3}])
+    heart.details = lambda: next(told)
+    heart.beat()
+    assert rows()[0].details == '{"threads": 2}'
+    heart.beat()
+    assert rows()[0].details == '{"threads": 3}'
+
+
 def test_an_outage_is_logged_and_waited_out(database: pw.Database, monkeypatch: pytest.MonkeyPatch) -> None:
     heart = Heart("main")
 
@@ -74,3 +83,35 @@ def test_who_beats_is_counted_and_who_was_killed_is_not() -> None:
         Heartbeat.update(leading_until=now + timedelta(minutes=1)).where(Heartbeat.instance == hearts[2].instance).execute()
         Heartbeat.update(leading_until=now - timedelta(minutes=1)).where(Heartbeat.instance == hearts[3].instance).execute()
     assert heartbeats.alive() == {"worker": Alive(1, 0), "scheduler": Alive(2, 1)}
+
+
+def test_a_machine_whose_clock_is_wrong_does_not_seem_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: right - timedelta(hours=1))
+    Heart("worker").beat()
+    assert heartbeats.alive() == {"worker": Alive(1, 0)}
+
+
+def test_after_an_outage_nobody_is_called_gone_until_all_have_had_time_to_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, now = Heart("worker"), [1000.0]
+    monkeypatch.setattr(heartbeats.time, "monotonic", lambda: now[0])
+    assert not heart.is_steady(), "it has not reached the database yet"
+    heart._try(heart.beat)
+    assert heart.is_steady()
+
+    def away() -> None:
+        raise Unavailable("the database does not answer")
+
+    heart._try(away)
+    assert not heart.is_steady()
+    for _ in range(15):
+        now[0] += heartbeats.BEAT_SECONDS
+        heart._try(heart.beat)
+        assert not heart.is_steady()
+    now[0] += heartbeats.BEAT_SECONDS
+    heart._try(heart.beat)
+    assert heart.is_steady()
+    now[0] += 60  # it hung in a statement
+    assert not heart.is_steady()
+    heart._try(heart.beat)
+    assert not heart.is_steady()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis as redis_py
+from support.lockouts import pass_time
 
 from messagebroker.ops import lockout
 from messagebroker.ops.limits import Shared
@@ -30,13 +31,6 @@ def fail(lock: Lockout, address: str = HERE, account: str = ADA) -> float:
     if wait == 0:
         lock.failed(account, address)
     return wait
-
-
-def pass_time(redis: redis_py.Redis, seconds: float, scope: str = "*") -> None:
-    """Moves what is stored into the past."""
-    for key in redis.keys(f"messagebroker:lockout:*:{scope}:*"):
-        for field in ("at", "till"):
-            redis.hset(key, field, int(float(redis.hget(key, field) or 0) - seconds * 1000))
 
 
 def test_delays_grow_to_a_quarter_of_an_hour(redis: redis_py.Redis) -> None:

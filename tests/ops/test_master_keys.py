@@ -304,7 +304,7 @@ def test_a_failed_record_needs_it(installed: Installed) -> None:
     failures.set_aside_unread(b"\xc1", "no call")  # can never be stored, and so needs nothing
     old = rotated(installed)
     assert "1 failed records: `messagebroker queue retry --all`" in refusal(installed, old)
-    failures.retry(sealed.id, Actor(name="cli:test"))
+    failures.retry(sealed.id, Actor(name="cli:test"), None)
     master_keys.rotate(installed.settings, ME, resume=True)
     master_keys.destroy(installed.settings, old, ME)
     assert installed.body_of(sealed.id) == "refused"

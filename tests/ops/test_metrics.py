@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from messagebroker.ops.metrics import REGISTRY
+from messagebroker.ops.metrics import DELIVERIES_IN_FLIGHT, DELIVERY_SECONDS, REGISTRY
 from messagebroker.ui.metrics import Metrics
 
 EVERY = {family.name: family for registry in (REGISTRY, Metrics().registry) for family in registry.collect()}
@@ -23,6 +23,17 @@ def test_names_keep_prometheus_conventions(family: Metric) -> None:
         assert not family.name.endswith(("_total", "_count", "_sum", "_bucket")), "these endings belong to other types"
     if " seconds" in family.documentation or "Time " in family.documentation or "Age " in family.documentation:
         assert family.name.endswith(UNITS)
+
+
+def test_attempts_are_timed_up_to_the_longest_time_out() -> None:
+    DELIVERY_SECONDS.labels("webhook")
+    for bound in ("15.0", "60.0"):  # the default one of a webhook, and the longest
+        labels = {"channel": "webhook", "le": bound}
+        assert REGISTRY.get_sample_value("messagebroker_delivery_seconds_bucket", labels) is not None
+
+
+def test_what_is_under_way_ends_with_its_process() -> None:
+    assert DELIVERIES_IN_FLIGHT._multiprocess_mode == "livesum"
 
 
 def test_what_operators_watch_is_there() -> None:

@@ -14,7 +14,7 @@ def test_the_documents_show_the_table() -> None:
     heading = re.search(r"^\| permission \| what it allows \|(.+)\|$", TEXT, re.MULTILINE)
     assert heading
     assert [cell.strip() for cell in heading[1].split("|")] == list(ROLES)
-    rows = re.findall(r"^\| `([a-z.]+)` \| [^|]+ \|(.+)\|$", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_.]+)` \| [^|]+ \|(.+)\|$", TEXT, re.MULTILINE)
     shown = {name: [cell.strip() == "yes" for cell in cells.split("|")] for name, cells in rows}
     assert shown == {
         permission.value: [permission in PERMISSIONS[role] for role in ROLES] for permission in Permission

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from messagebroker.errors import Refused
 from messagebroker.ops import pki
 from messagebroker.ops.identity import Kind, serial_of
-from messagebroker.ops.snapshot import ClientPolicy, Policy, sign, verify
+from messagebroker.ops.snapshot import ClientPolicy, Policy, TopicPolicy, sign, verify
 
 ACME = ClientPolicy(name="acme", default_topic="orders", topics=("orders.*", "a/b"), rate=50, max_batch=10, disabled=False)
 OTHER = ClientPolicy(name="other", default_topic="messages", topics=None, rate=None, max_batch=None, disabled=True)
@@ -43,11 +46,36 @@ def policy() -> Policy:
         master_key_id=b"\x00\xff345678",
         master_public_key=bytes(range(32)),
         maintenance=True,
+        topics={"orders": TopicPolicy('{"type":"object"}'), "old": TopicPolicy(None, True)},
     )
 
 
 def test_what_was_signed_comes_back_whole(ca: pki.Pair, signer: pki.Pair, policy: Policy) -> None:
     assert verify(sign(policy, signer), ca.certificate) == policy
+
+
+def test_a_snapshot_from_before_there_were_topics_is_read(ca: pki.Pair, signer: pki.Pair, policy: Policy) -> None:
+    body = msgspec.json.decode(msgspec.json.encode(policy))
+    del body["topics"]
+    assert verify(signed(body, signer), ca.certificate) == replace(policy, topics={})
+
+
+def test_members_that_come_later_do_not_hinder_older_servers(ca: pki.Pair, signer: pki.Pair, policy: Policy) -> None:
+    body = msgspec.json.decode(msgspec.json.encode(policy))
+    body["later"] = 1
+    body["topics"]["orders"].append("later")
+    assert verify(signed(body, signer), ca.certificate) == policy
+
+
+def test_topics_differ_as_content_does(policy: Policy) -> None:
+    assert replace(policy, number=9).content == policy.content
+    assert replace(policy, topics={}).content != policy.content
+
+
+def signed(body: dict[str, Any], signer: pki.Pair) -> bytes:
+    raw = msgspec.json.encode(body)
+    signature = signer.key.sign(b"messagebroker policy 1\n" + raw, ec.ECDSA(SHA256()))
+    return msgspec.json.encode({"body": raw, "signature": signature, "certificate": signer.certificate_pem.decode()})
 
 
 def test_no_byte_can_be_changed(ca: pki.Pair, signer: pki.Pair, policy: Policy) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support.records import KEY, KEYS, record, records
 
 from messagebroker.db.models import DataKey, Message, MessageAlias
-from messagebroker.ops import clock
+from messagebroker.ops import clock, stored_keys
 from messagebroker.ops import store as storing
 from messagebroker.ops.records import SealedKey
 from messagebroker.ops.store import store
@@ -15,7 +15,7 @@ from messagebroker.ops.store import store
 
 @pytest.fixture(autouse=True)
 def _fresh(database: pw.Database) -> None:
-    storing._known_keys.clear()
+    stored_keys._known.clear()
 
 
 def count() -> int:
@@ -32,6 +32,7 @@ def test_every_field_comes_back_as_it_went_in() -> None:
         idempotency_key=bytes(range(20)),
         correlation_id="it's \\ ‘ü’ \x00 %s 日本",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        certificate="4f" * 20,
     )
     store([one], KEYS, now=now)
     row = Message.get()
@@ -41,6 +42,7 @@ def test_every_field_comes_back_as_it_went_in() -> None:
     assert (row.due_at, row.expires_at) == (now + timedelta(hours=1), now + timedelta(days=1))
     assert (bytes(row.sender_hash), bytes(row.idempotency_key)) == (b"\x00" * 16, bytes(range(20)))
     assert (row.correlation_id, row.traceparent) == (one.correlation_id, one.traceparent)
+    assert row.certificate == one.certificate
     assert (bytes(row.data_key_id), bytes(row.payload)) == (KEY.id, one.sealed)
 
 
@@ -131,7 +133,7 @@ def test_a_record_that_cannot_be_a_row_stores_nothing(bad: dict[str, object]) ->
 def test_a_data_key_is_written_once_and_its_last_sight_is_kept_fresh() -> None:
     now = clock.now()
     store([record()], KEYS, now=now)
-    storing._known_keys.clear()  # a minute passes
+    stored_keys._known.clear()  # a minute passes
     store([record()], KEYS, now=now + timedelta(minutes=1))
     key = DataKey.get()
     assert (bytes(key.id), bytes(key.sealed), bytes(key.master_key_id)) == (KEY.id, KEY.sealed, KEY.master_key_id)

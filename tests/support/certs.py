@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -71,7 +72,7 @@ class Authority:
         return self.issue(name, uris=[f"urn:messagebroker:client:{name}"], usages=[CLIENT], **options)  # type: ignore[arg-type]
 
     def component(self, role: str, **options: object) -> Issued:
-        """A role's certificate: good for localhost, and as a client towards other roles."""
+        """A role's certificate: good for localhost (and `names`), and as a client towards other roles."""
         uris = [f"urn:messagebroker:component:{role}"]
         return self.issue(role, uris=uris, usages=[SERVER, CLIENT], hosts=True, **options)  # type: ignore[arg-type]
 
@@ -94,6 +95,7 @@ class Authority:
         uris: list[str],
         usages: list[x509.ObjectIdentifier],
         hosts: bool = False,
+        names: Sequence[str] = (),
         start: datetime | None = None,
         days: int = 365,
         seconds: float | None = None,
@@ -106,11 +108,12 @@ class Authority:
         builder = self._builder(subject, key.public_key(), days=days, start=start, seconds=seconds)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        good_for: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        good_for += [x509.DNSName(dns) for dns in names]
         if hosts:
-            names += [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address("::1"))]
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            good_for += [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address("::1"))]
+        if good_for:
+            builder = builder.add_extension(x509.SubjectAlternativeName(good_for), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         crt, key_file = self.folder / f"{file or name}.crt", self.folder / f"{file or name}.key"
         crt.write_bytes(certificate.public_bytes(Encoding.PEM))

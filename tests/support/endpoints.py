@@ -6,6 +6,8 @@ from typing import Any
 
 from falcon import inspect
 
+from messagebroker.http.openapi import template
+
 Endpoint = tuple[str, str]
 """Method and path template."""
 
@@ -13,7 +15,7 @@ Endpoint = tuple[str, str]
 def routed(app: Any) -> set[Endpoint]:
     """Every method of every route; OPTIONS and the 405s, which Falcon answers by itself, left out."""
     return {
-        (method.method, route.path)
+        (method.method, template(route.path))
         for route in inspect.inspect_routes(app)
         for method in route.methods
         if not method.internal

@@ -19,8 +19,8 @@ import falcon
 import msgspec
 
 PERMISSIONS = {
-    "admin": ["messages.list", "messages.open", "queues.read"],
-    "user": ["messages.own"],
+    "admin": ["messages.list", "messages.open", "inbox.own", "queues.read"],
+    "user": ["messages.own", "inbox.own"],
     "lister": ["messages.list"],
 }
 START = datetime(2025, 3, 1, 8, 30, 15, tzinfo=UTC)
@@ -80,6 +80,7 @@ class FakeMain:
         self.depth = 1234
         self.messages = [_message(number) for number in range(self.count, 0, -1)]
         self.sender = "+4915112345678"
+        self.read: dict[int, str | None] = dict.fromkeys(range(1, 31))  # the inbox: items, and when they were read
         self.metadata: dict[str, Any] = {"colour": "<b>red</b>"}
         self.bodies: dict[str, Any] = {
             message_id(self.count): SCRIPT,
@@ -149,6 +150,9 @@ class FakeMain:
             response.media = {
                 "queues": [_queue("critical", 0), _queue("high", 0), _queue("normal", self.depth), _queue("low", 0)]
             }
+        elif path.startswith("/api/v1/inbox"):
+            _require(account, "inbox.own")
+            response.media = self._inbox(request, account, path.removeprefix("/api/v1/inbox").strip("/"))
         elif match := re.fullmatch(r"/api/v1/messages/([0-9a-f-]{36})", path):
             response.media = self._one(account, match[1], body=request.get_param_as_bool("body") or False)
         else:
@@ -207,6 +211,37 @@ class FakeMain:
         start = int(query.get("cursor", "0"))
         end = start + int(query.get("limit", "50"))
         return {"items": found[start:end], "next": str(end) if end < len(found) else None}
+
+    def _inbox(self, request: falcon.Request, account: Account, rest: str) -> dict[str, Any]:
+        """Item N is message N."""
+        unread = [number for number, read_at in self.read.items() if read_at is None]
+        if rest == "unread":
+            return {"unread": len(unread)}
+        if rest == "read-all":
+            marked = [number for number in unread if number <= request.get_media()["up_to"]]
+            self.read |= dict.fromkeys(marked, START.isoformat())
+            return {"marked": len(marked)}
+        if rest:
+            text, _, act = rest.partition("/")
+            number = int(text)
+            if number not in self.read:
+                raise _error(404, "not-found", "no such item")
+            if act:
+                self.read[number] = START.isoformat() if act == "read" else None
+                return self._item(number)
+            return {"item": self._item(number), "message": self._one(account, message_id(number), body=True)}
+        query = {name: values[0] for name, values in parse_qs(request.query_string).items()}
+        chosen = unread if query.get("unread") == "true" else list(self.read)
+        found = sorted((number for number in chosen if number < int(query.get("cursor", "999"))), reverse=True)
+        limit = int(query.get("limit", "50"))
+        items = [self._item(number) for number in found[:limit]]
+        return {"items": items, "next": str(items[-1]["id"]) if len(found) > limit else None}
+
+    def _item(self, number: int) -> dict[str, Any]:
+        return {
+            "id": number, "created_at": START.isoformat(), "read_at": self.read[number], "subscription_id": 1,
+            "subscription": "for people", "message": next(m for m in self.messages if m["message_id"] == message_id(number)),
+        }  # fmt: skip
 
     def _one(self, account: Account, wanted: str, *, body: bool) -> dict[str, Any]:
         found = next((m for m in self.messages if m["message_id"] == wanted), None)

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from support.cast import Shelf
+from support.subscribing import subscribe
 
-from messagebroker.db.models import Client, User
+from messagebroker.db.models import Client, DeadLetterMove, InboxItem, Topic, User
 from messagebroker.ops import announcements, certificates, clock, group_members, groups, ids, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.ca_folder import CaFolder
@@ -27,6 +28,9 @@ def objects_of(person: User, settings: Settings) -> dict[str, Any]:
     users.create(someone, "user", actor=TEST)
     shelf = Shelf(settings)
     tomorrow = clock.now() + timedelta(days=1)
+    subscription = _webhook(person)
+    message = shelf.put(client_id=client)
+    topics = [_topic(f"{client}.{word}") for word in ("stays", "goes")]
     [issued] = [one for one in CaFolder(settings).issued() if one.name == client]
     return {
         "user_id": users.find(someone).id,
@@ -37,21 +41,30 @@ def objects_of(person: User, settings: Settings) -> dict[str, Any]:
         "name": client,
         "client": client,
         "serial": issued.serial,
-        "message_id": shelf.put(client_id=client),
+        "message_id": message,
         "POST messages.message_id": shelf.put(client_id=client, status="scheduled", due_at=tomorrow),
         "ingest-failures.message_id": shelf.set_aside(client_id=client),
         "POST ingest-failures.message_id": shelf.set_aside(client_id=client),
         "number": _announcement(),
         "DELETE number": _announcement(),
+        "subscription_id": subscription,
+        "DELETE subscription_id": _webhook(person),
+        "item": _item(person, message, subscription),
+        "dead-letters.number": _move(),
+        "topics.name": topics[0],
+        "DELETE topics.name": topics[1],
     }
 
 
 SEEN = {
     "user": ("groups/{group_id}", "groups/{group_id}/members", "messages/{message_id}", "messages/{message_id}/body",
-             "messages/counts", "clients/{name}", "certificates/{serial}"),
+             "messages/counts", "messages/{message_id}/timeline", "clients/{name}", "certificates/{serial}",
+             "subscriptions/{subscription_id}", "webhooks/{subscription_id}", "webhooks/{subscription_id}/logs",
+             "inbox/{item}"),
     "user_manager": ("users/{user_id}", "users/{user_id}/sessions"),
-    "operator": ("ingest-failures/{message_id}", "announcements/{number}"),
-    "admin": ("users/{user_id}", "users/{user_id}/sessions", "ingest-failures/{message_id}", "announcements/{number}"),
+    "operator": ("ingest-failures/{message_id}", "announcements/{number}", "dead-letters/moves/{number}", "queue/{queue}/peek"),
+    "admin": ("users/{user_id}", "users/{user_id}/sessions", "ingest-failures/{message_id}", "announcements/{number}",
+              "dead-letters/moves/{number}", "queue/{queue}/peek", "topics/{name:path}"),
     "nobody": (),
 }  # fmt: skip
 """What of these each role reads; everybody who is somebody reads what a user does."""
@@ -73,6 +86,26 @@ def _session(person: User, settings: Settings) -> str:
     return ids.text(sessions.begin(Tokens.load(settings), person).session)
 
 
-def _announcement() -> int:
+def _announcement() -> str:
     now = clock.now()
-    return announcements.create("soon", "info", now, now + timedelta(days=1), actor=TEST).id
+    return str(announcements.create("soon", "info", now, now + timedelta(days=1), actor=TEST).id)
+
+
+def _webhook(person: User) -> int:
+    """Of nobody's messages, to where no worker may connect."""
+    return subscribe(["nobody.sends.this"], config={"url": "https://127.0.0.1:9/hooks"}, owner=person.email)
+
+
+def _topic(name: str) -> str:
+    return str(Topic.create(name=name, created_at=clock.now()).name)
+
+
+def _item(person: User, message_id: str, subscription: int) -> str:
+    row = {"user": person, "message": ids.parse(message_id), "subscription_id": subscription, "created_at": clock.now()}
+    return str(InboxItem.create(**row).id)
+
+
+def _move() -> str:
+    now = clock.now()
+    row = {"kind": "retry", "selection": "{}", "reason": "", "created_by": "x", "created_at": now, "total": 1, "state": "final"}
+    return str(DeadLetterMove.create(**row).id)

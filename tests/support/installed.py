@@ -10,7 +10,7 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db.models import Message
-from messagebroker.ops import certificates, clock, ids, keyring
+from messagebroker.ops import certificates, clock, ids, keyring, stored_keys
 from messagebroker.ops import store as storing
 from messagebroker.ops.opening import Opener
 from messagebroker.ops.records import Payload, Record, SealedKey, encode_payload
@@ -74,7 +74,7 @@ class Installed:
 def forget_written_keys() -> None:
     """What a worker remembers of a database that was replaced (its process would have been stopped)."""
     with suppress(AttributeError):
-        storing._known_keys.clear()
+        stored_keys._known.clear()
 
 
 def count() -> int:

@@ -22,7 +22,9 @@ class MailServer:
 
     def __init__(self, folder: Path, security: str = "none", password: str | None = None) -> None:
         self.taken: list[tuple[str, list[str], bytes]] = []
-        self.refuse: str | None = None
+        self.refuse: str | None = None  # the answer to every e-mail's content
+        self.refused: dict[str, str] = {}  # recipient -> answer
+        self.connections = 0
         self.port = free_port()
         self.security = security
         self.password = password
@@ -41,6 +43,17 @@ class MailServer:
 
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
+
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]) -> list[str]:
+        self.connections += not (session.ssl and session.host_name)
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.refuse:

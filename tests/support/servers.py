@@ -175,7 +175,7 @@ class MariaDB(SqlServer):
 
     def arguments(self) -> list[str]:
         return [
-            program("mariadbd", "mysqld"), "--no-defaults", f"--datadir={self.folder / 'data'}", f"--port={self.port}",
+            program("mariadbd", "mysqld"), *self._places(), f"--port={self.port}",
             "--bind-address=127.0.0.1", f"--socket={self.folder / 'sock'}", f"--pid-file={self.folder / 'pid'}",
             "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M",
             "--max-connections=200", "--skip-name-resolve", "--performance-schema=OFF", *self.options,
@@ -188,8 +188,12 @@ class MariaDB(SqlServer):
         (self.folder / "sock").unlink(missing_ok=True)  # of a killed server
         return super().start()
 
+    def _places(self) -> list[str]:
+        """A server that starts removes the temporary tables of all others that have them in the same folder."""
+        return ["--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
+
     def _install(self) -> None:
-        command = [program("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={self.folder / 'data'}",
+        command = [program("mariadb-install-db", "mysql_install_db"), *self._places(),
                    "--auth-root-authentication-method=normal", "--skip-test-db"]  # fmt: skip
         if self.user:
             shutil.chown(self.folder, self.user)

@@ -137,7 +137,7 @@ def test_a_one_time_password_must_be_changed_first(page: Page, portal: RunningPo
 
 def test_a_plain_user_is_offered_what_the_role_has(page: Page, portal: RunningPortal) -> None:
     log_in(page, "una@example.org", "a plain user's words")
-    expect(page.get_by_label("Pages").get_by_role("link")).to_have_text(["Messages"])
+    expect(page.get_by_label("Pages").get_by_role("link")).to_have_text(["Messages", "Inbox 30"], use_inner_text=False)
     expect(page.get_by_label("Queue depth")).to_have_count(0)
     page.goto(f"{portal.url}/queues")
     expect(page.get_by_role("alert")).to_contain_text("Not for your role")

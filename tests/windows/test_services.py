@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.receiver import Receiver, ok, status
 from support.servers import SqlServer
 from support.windows import Windows
 from support.windows_installation import ROOT, WindowsInstallation
@@ -67,6 +68,21 @@ def test_all_roles_run_and_a_message_comes_back(running: WindowsInstallation) ->
     }
     assert all(one["since"] for one in states.values())
     assert "status delivered, the same body" in running.operator("smoke").good().out
+
+
+def test_a_webhook_gets_a_message_of_its_topic(running: WindowsInstallation) -> None:
+    """On Windows' own event loop, under the worker's account."""
+    running.operator("webhooks", "allow", "127.0.0.0/8", "--reason", "the test's receiver").good()
+    with Receiver(status(503), ok()) as receiver, running.client() as http:
+        words = ("--channel", "webhook", "--topic", "webhooks", "--url", receiver.url, "--schedule", "0,0.2")
+        running.operator("subscriptions", "create", "receiver", *words).good()
+        time.sleep(2)  # workers look every second
+        sent = http.post("/api/v1/messages", json={"topic": "webhooks", "body": "for the receiver"})
+        assert sent.status_code == 202
+        refused, taken = receiver.wait_for(2, seconds=20)
+    assert refused.headers["webhook-id"] == taken.headers["webhook-id"] == sent.json()["message_id"]
+    assert b"for the receiver" in taken.body
+    assert refused.headers["webhook-signature"].startswith("v1,")
 
 
 def test_a_role_that_others_need_is_not_stopped_behind_their_backs(running: WindowsInstallation) -> None:

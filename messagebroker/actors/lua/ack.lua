@@ -10,5 +10,9 @@ for i = 4, #ARGV do
 end
 if messages > 0 then
     redis.call('hincrby', ARGV[1] .. ':depth', ARGV[2], -messages)
+    local bucket = ARGV[1] .. ':rate:' .. math.floor(redis.call('time')[1] / 10)
+    if redis.pcall('hincrby', bucket, 'out:' .. ARGV[2], messages) == messages then
+        redis.pcall('expire', bucket, 120)
+    end
 end
 return messages

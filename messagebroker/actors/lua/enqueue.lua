@@ -11,6 +11,10 @@ if ARGV[6] ~= '' and not redis.call('set', ARGV[6], '1', 'NX', 'EX', 604800) the
     return 0
 end
 redis.call('hset', list .. '.msgs', ARGV[3], ARGV[4])
+local bucket = ARGV[1] .. ':rate:' .. math.floor(redis.call('time')[1] / 10)  -- a statistic: it must never be why this fails
+if redis.pcall('hincrby', bucket, 'in:' .. ARGV[2], ARGV[5]) == tonumber(ARGV[5]) then
+    redis.pcall('expire', bucket, 120)
+end
 local length = redis.call('rpush', list, ARGV[3])
 if length == 1 then  -- workers look again by themselves until a queue is empty; only then do they sleep
     redis.call('publish', ARGV[1] .. ':wake', ARGV[2])

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from messagebroker.db.models.audit import AuditEntry, AuditSeal
+from messagebroker.db.models.deliveries import (
+    DELIVERY_STATUSES,
+    OPEN_DELIVERIES,
+    Delivery,
+    DeliveryAttempt,
+    InboxItem,
+    Subscription,
+    Topic,
+)
 from messagebroker.db.models.messages import (
     FINAL_STATUSES,
     OPEN_STATUSES,
@@ -24,6 +33,15 @@ from messagebroker.db.models.people import (
     User,
 )
 from messagebroker.db.models.senders import Certificate, CertificateWarning, Client
+from messagebroker.db.models.steering import (
+    AllowedNetwork,
+    BreakerEvent,
+    DeadLetterMove,
+    DeadLetterMoved,
+    QueueControl,
+    SubscriptionNotice,
+    WorkerSetting,
+)
 from messagebroker.db.models.system import BEAT_SECONDS, FRESH, Heartbeat, PeriodicJob, PolicyNumber
 
 ALL = (
@@ -47,35 +65,61 @@ ALL = (
     PolicyNumber,
     PeriodicJob,
     Heartbeat,
+    Topic,
+    Subscription,
+    Delivery,
+    DeliveryAttempt,
+    InboxItem,
+    QueueControl,
+    WorkerSetting,
+    BreakerEvent,
+    SubscriptionNotice,
+    DeadLetterMove,
+    DeadLetterMoved,
+    AllowedNetwork,
 )
 """In an order in which they can be created."""
 
 __all__ = [
     "ALL",
     "BEAT_SECONDS",
+    "DELIVERY_STATUSES",
     "FINAL_STATUSES",
     "FRESH",
+    "OPEN_DELIVERIES",
     "OPEN_STATUSES",
     "PRIORITIES",
     "STATUSES",
+    "AllowedNetwork",
     "Announcement",
     "AuditEntry",
     "AuditSeal",
+    "BreakerEvent",
     "Certificate",
     "CertificateWarning",
     "Client",
     "DataKey",
+    "DeadLetterMove",
+    "DeadLetterMoved",
+    "Delivery",
+    "DeliveryAttempt",
     "Group",
     "GroupMember",
     "GroupTopic",
     "Heartbeat",
+    "InboxItem",
     "IngestFailure",
     "Message",
     "MessageAlias",
     "PasswordReset",
     "PeriodicJob",
     "PolicyNumber",
+    "QueueControl",
     "RecoveryCode",
     "Session",
+    "Subscription",
+    "SubscriptionNotice",
+    "Topic",
     "User",
+    "WorkerSetting",
 ]

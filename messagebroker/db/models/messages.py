@@ -39,15 +39,17 @@ class Message(Base):
     status = AsciiField(max_length=10)
     created_at = UtcField()  # accepted by the proxy: the id's own time
     stored_at = UtcField()
-    due_at = UtcField(null=True)  # scheduled: when to go; processing: end of the lease; else NULL
+    due_at = UtcField(null=True)  # scheduled: when to go; open: when it expires; else NULL
     expires_at = UtcField(null=True)
+    deliver_at = UtcField(null=True)  # as the sender asked: `due_at` forgets it when the message begins
     routed = pw.SmallIntegerField(default=0)  # number of matching subscriptions
-    attempts = pw.SmallIntegerField(default=0)  # leases that were taken
+    attempts = pw.SmallIntegerField(default=0)  # of all its deliveries
     size = pw.IntegerField()  # of the body
     sender_hash = FixedBytesField(16, null=True)
     idempotency_key = FixedBytesField(20, null=True)
     correlation_id = pw.CharField(max_length=128, null=True)
     traceparent = AsciiField(max_length=55, null=True)
+    certificate = AsciiField(max_length=40, null=True)  # the sender's: its serial
     data_key_id = FixedBytesField(16)
     payload = BytesField()
 

@@ -47,6 +47,7 @@ class Heartbeat(Base):
     started_at = UtcField()
     seen_at = UtcField()
     leading_until = UtcField(null=True)  # schedulers: the lease of the one that leads
+    details = pw.TextField(null=True)  # JSON: workers tell what they do
 
     class Meta:
         table_name = "heartbeats"

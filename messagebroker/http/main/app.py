@@ -16,7 +16,9 @@ from messagebroker.http.main import authority, forgotten, gauges, login, resourc
 from messagebroker.http.main.callers import COMPONENTS, Callers
 from messagebroker.http.main.certificate_renewals import COMPONENT_PATH
 from messagebroker.http.main.rates import Rates
-from messagebroker.ops import passwords, registry
+from messagebroker.http.main.waiting import Waiting
+from messagebroker.ops import breaker_events, passwords, registry
+from messagebroker.ops.delivery_counts import Counter
 from messagebroker.ops.identity import Peer
 from messagebroker.ops.limits import Shared
 from messagebroker.ops.tokens import Tokens
@@ -29,8 +31,8 @@ ANONYMOUS_PATHS = frozenset({login.PATH, tokens.REFRESH_PATH, forgotten.FORGOTTE
 """Where people show who they are."""
 
 
-def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
-    """The application; the models are bound to a database by then.
+def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis, waiting: Waiting | None = None) -> App:
+    """The application; the models are bound to a database by then. Without `waiting` no pull waits.
 
     Raises:
         ConfigurationError: the token secret or the master keys are missing.
@@ -46,6 +48,7 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
     )
     callers = Callers(signer, open_paths=OPEN_PATHS, anonymous_paths=ANONYMOUS_PATHS | {COMPONENT_PATH})
     shared = Shared(redis)
+    counter = Counter()
     return make_app(
         "main",
         settings=settings,
@@ -54,12 +57,21 @@ def make(settings: Settings, *, watcher: Watcher, redis: redis_py.Redis) -> App:
             *resources.of_people(settings, signer, shared),
             *resources.of_messages(settings),
             *resources.of_senders(settings),
+            *resources.of_pulls(settings, waiting or Waiting(0), access),
+            *resources.of_deliveries(settings, shared),
+            *resources.of_queues(redis, counter),
             *resources.of_operations(settings, redis),
         ],
         checks=[("database", _database_problem)],
-        refresh_metrics=lambda: gauges.refresh(redis, settings),
-        warnings=lambda: [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"],
+        warnings=lambda: _warnings(watcher),
+        refresh_metrics=lambda: gauges.refresh(redis, settings, counter),
     )
+
+
+def _warnings(watcher: Watcher) -> list[str]:
+    found = [] if watcher.is_fresh() else ["Redis does not answer, or has no policy: no proxy takes messages in"]
+    failing = breaker_events.warning()
+    return [*found, failing] if failing else found
 
 
 def _database_problem() -> str | None:
@@ -77,6 +89,8 @@ def _refusal_without_redis(watcher: Watcher) -> Callable[[Peer], str | None]:
         if known in ("revoked", "expired"):
             return known
         with connected():
-            return "revoked" if peer.serial in registry.revoked_serials() else None
+            if peer.serial in registry.revoked_serials():
+                return "revoked"
+            return registry.refusal_of_client(peer.name) if peer.kind == "client" else None
 
     return refusal

@@ -1,4 +1,4 @@
-"""Who calls main, and what they may: a person by token, or a component by certificate. What is not granted is refused."""
+"""Who calls main, and what they may: a person by token, a component or a client by certificate. The rest is refused."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ _FOR_PEOPLE = frozenset({"portal"})
 """Components that speak for people: a token beside their certificate is the person's, and they say where they sit."""
 
 
+FOR_CLIENTS = "/api/v1/pull/"
+"""Where clients are listened to. Elsewhere they learn that proxies are for them, and of no path whether it is there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Right:
     """Who may use one method of a resource."""
@@ -31,16 +35,18 @@ class Right:
     own: Permission | None = None  # or with this one, for what is theirs: the resource looks at whose it is
     signed_in: bool = False  # any person, even before they have changed a one-time password
     component: str | None = None  # a component of this name, by its certificate alone
+    client: bool = False  # any client, by its certificate, for what is its own: the resource looks at whose it is
     itself: bool = False  # any component that comes in, by its certificate, about itself: the resource looks at the peer
     anonymous: bool = False  # anybody
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Exactly one of `person` and `component`, or neither (anonymous)."""
+    """Exactly one of `person`, `component` and `client`, or none (anonymous)."""
 
     person: User | None = None
     component: str | None = None
+    client: str | None = None
     address: str | None = None
     user_agent: str | None = None
     session: bytes | None = None  # a person's
@@ -52,7 +58,8 @@ class Caller:
     @property
     def actor(self) -> Actor:
         """As the audit log names them."""
-        name = f"user:{self.person.email}" if self.person else f"component:{self.component}" if self.component else "anonymous"
+        named = {"component": self.component, "client": self.client, "user": self.person and self.person.email}
+        name = next((f"{kind}:{name}" for kind, name in named.items() if name), "anonymous")
         return Actor(name=name, address=self.address, user_agent=self.user_agent)
 
 
@@ -76,7 +83,8 @@ class Callers:
             request.context.caller = Caller()
             return
         caller = self._caller(request)
-        if caller.person is None and caller.component is None and request.path not in self._anonymous:
+        is_nobody = caller.person is None and caller.component is None and caller.client is None
+        if is_nobody and request.path not in self._anonymous:
             raise _unauthorized("token-required", "send `Authorization: Bearer` with a token from POST /api/v1/auth/login")
         request.context.caller = caller
 
@@ -85,6 +93,8 @@ class Callers:
         authorization = request.env.get("HTTP_AUTHORIZATION")
         address, user_agent = address_of(request), request.env.get("HTTP_USER_AGENT")
         if peer is not None and peer.kind == "client":
+            if authorization is None and request.path.startswith(FOR_CLIENTS):
+                return Caller(client=peer.name, address=address, user_agent=user_agent)
             name = "clients-use-the-proxy" if authorization is None else "certificate-and-token"
             raise _forbidden(name, "a client's certificate has no rights here, and none beside a token; clients use the proxy")
         if authorization is None:
@@ -123,9 +133,11 @@ def _hold_to_certificate(peer: Peer | None, caller: Caller) -> None:
 def _hold_to(right: Right, caller: Caller) -> None:
     if right.anonymous or (caller.component is not None and caller.component == right.component):
         return
+    if right.client and caller.client is not None:
+        return
     person = caller.person
     if person is None:
-        raise _forbidden("forbidden", "this is not for components")
+        raise _forbidden("forbidden", "this is not for components" if caller.client is None else "this is not for clients")
     if right.signed_in:
         return
     if person.must_change_password:

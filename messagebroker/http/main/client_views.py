@@ -16,10 +16,12 @@ from messagebroker.http.decoding import answer
 from messagebroker.http.main.callers import Caller
 from messagebroker.http.main.etags import etag_of
 from messagebroker.http.problems import Problem
-from messagebroker.ops.client_fields import FIELDS, MAX_TOPICS, WrongField
+from messagebroker.ops.client_fields import FIELDS
 from messagebroker.ops.clients import Changed, ClientEntry
 from messagebroker.ops.csr import WrongRequest
+from messagebroker.ops.fields import WrongField
 from messagebroker.ops.names import NAME, TOPIC
+from messagebroker.ops.patterns import MOST_PATTERNS
 from messagebroker.ops.permissions import Permission
 
 ClientName = Annotated[str, Meta(pattern=NAME)]
@@ -27,7 +29,7 @@ GroupId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Owner = Annotated[str, Meta(min_length=3, max_length=249, description="A user's e-mail address.")]
 Topic = Annotated[str, Meta(pattern=TOPIC)]
 Pattern = Annotated[str, Meta(min_length=1, max_length=200, description="A topic; up to three `*` stand for anything.")]
-Topics = Annotated[list[Pattern], Meta(min_length=1, max_length=MAX_TOPICS)]
+Topics = Annotated[list[Pattern], Meta(min_length=1, max_length=MOST_PATTERNS)]
 Rate = Annotated[int, Meta(ge=1, le=1_000_000, description="Messages a second.")]
 MaxBatch = Annotated[int, Meta(ge=1, le=100_000, description="Messages in a batch.")]
 

@@ -10,15 +10,18 @@ import structlog
 
 from messagebroker.actors import ops
 from messagebroker.actors.broker import setup_broker
+from messagebroker.actors.follower import Follower
 from messagebroker.actors.queue_worker import QueueWorker
 from messagebroker.errors import BrokerError
-from messagebroker.ops import certificates, policy
+from messagebroker.ops import breaker_events, certificates, policy
 from messagebroker.ops.certificate_warnings import CertificateWarnings
+from messagebroker.ops.subscription_notices import NoticeMails
 from messagebroker.roles import BY_NAME
 from messagebroker.settings import Settings
 
 POLICY_SECONDS = 5.0
 REGISTER_SECONDS = 60.0
+SUBSCRIPTION_SECONDS = 10.0
 FIRST_WARNING_SECONDS = 5.0
 WARNING_SECONDS = 600.0
 JOBS_SECONDS = BY_NAME["main"].stop_seconds - 4.0  # from main's stop on; the rest is for what ends afterwards
@@ -97,6 +100,38 @@ class CertificateWatch:
                 _log.error("certificates that end soon cannot be looked for", exc_info=error)
 
 
+class SubscriptionWatch:
+    """Mails what owners of subscriptions are to know, and counts destinations that fail, in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._mails = NoticeMails(settings)
+        self._stop = threading.Event()
+        self._told: str | None = None
+        self._thread = threading.Thread(target=self._run, name="subscription-watch", daemon=True)
+
+    def start(self) -> None:
+        """Looks for the first time after a short while."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; what it has not sent, the next one sends."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._stop.wait(SUBSCRIPTION_SECONDS):
+            try:
+                breaker_events.count_open()
+                self._mails.round()
+                self._told = None
+            except BrokerError as error:
+                if self._told != str(error):
+                    _log.warning("subscriptions that fail cannot be looked for", error=str(error))
+                self._told = str(error)
+            except Exception as error:  # noqa: BLE001 (the next round may succeed)
+                _log.error("subscriptions that fail cannot be looked for", exc_info=error)
+
+
 class Jobs:
     """The worker for the `ops` queue: backups and cleanup run here, beside the keys they need.
 
@@ -106,6 +141,7 @@ class Jobs:
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         ops.setup(settings)
         self._worker = QueueWorker(setup_broker(settings), {"ops"}, threads=1)
+        self._follower = Follower()
         self._stop = stop
         self._closing = threading.Event()  # the server ended by itself
         self._stopping = threading.Event()
@@ -114,12 +150,14 @@ class Jobs:
 
     def start(self) -> None:
         """Takes jobs from now on, until main is told to stop."""
+        self._follower.start()  # before the first job is taken: the queue may rest
         self._worker.start()
         self._thread.start()
 
     def close(self) -> None:
         """After the server: waits for what is left of a job's time; one that takes longer is run again by the next main."""
         self._closing.set()
+        self._follower.stop()
         self._stopping.wait()
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         if self._thread.is_alive():

@@ -17,8 +17,10 @@ from messagebroker.http.main.message import MessageId, parsed
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
 from messagebroker.ops import cursors, failures, ids
+from messagebroker.ops.deliveries.routing import router_of
 from messagebroker.ops.permissions import Permission
 from messagebroker.ops.records import decode_call
+from messagebroker.settings import Settings
 
 PATH = "/api/v1/ingest-failures"
 ONE = PATH + "/{message_id}"
@@ -122,11 +124,14 @@ class RetryFailure:
         ),
     )  # fmt: skip
 
+    def __init__(self, settings: Settings) -> None:
+        self._router = router_of(settings)
+
     def on_post(self, request: falcon.Request, response: falcon.Response, message_id: str) -> None:
         """What became of it."""
         failure_id = parsed(message_id)
         try:
-            found = failures.retry(failure_id, request.context.caller.actor)
+            found = failures.retry(failure_id, request.context.caller.actor, self._router)
         except Refused as error:
             raise Problem(409, "still-refused", str(error)) from None
         answer(

@@ -17,11 +17,11 @@ from messagebroker.http.main.lists import Cursor, Limit
 from messagebroker.http.main.people import number
 from messagebroker.http.openapi import TOKEN, Operation
 from messagebroker.http.problems import Problem
-from messagebroker.ops import cursors, group_members, groups
+from messagebroker.ops import cursors, group_members, groups, inbox
 from messagebroker.ops.groups import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_TOPICS, Details
 from messagebroker.ops.names import TOPIC
 from messagebroker.ops.permissions import Permission
-from messagebroker.ops.scope import scope_of, scope_of_group
+from messagebroker.ops.scope import groups_of, scope_of, scope_of_group
 
 PATH = "/api/v1/groups"
 ONE = PATH + "/{group_id}"
@@ -230,6 +230,7 @@ def hold_to_own_scope(caller: Caller, newcomer: User, group_id: int, topics: Ite
     if caller.person is None or newcomer.id != caller.person.id or caller.may(Permission.MESSAGES_LIST):
         return
     group, own = scope_of_group(group_id), scope_of(caller.person)
-    if not (group.clients <= own.clients and own.topics.issuperset(group.topics if topics is None else topics)):
+    sees = group.clients <= own.clients and own.topics.issuperset(group.topics if topics is None else topics)
+    if not sees or (inbox.is_for_group(group_id) and group_id not in groups_of(caller.person)):
         detail = "this group reads what you may not read yourself; ask somebody who may list all messages to put you in"
         raise Problem(403, "forbidden", detail, permission=Permission.MESSAGES_LIST)

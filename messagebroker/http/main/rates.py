@@ -30,11 +30,15 @@ class Rates:
     def __init__(self, shared: Shared, settings: Settings, *, open_paths: frozenset[str]) -> None:
         self._addresses = Limiter(shared, kind="address", rate=settings.api_rate_per_address)
         self._users = Limiter(shared, kind="user", rate=settings.api_rate_per_user)
+        self._clients = Limiter(shared, kind="pulls", rate=settings.api_rate_per_client)
         self._open = open_paths | METRICS_PATHS
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Charges the address."""
+        """Charges the address; or a client that shows its certificate, for many of them may share an address."""
         peer = request.context.peer
+        if peer is not None and peer.kind == "client":
+            _settle(self._clients.charge(peer.name), response, "client")
+            return
         if request.path in self._open or (peer is not None and peer.kind == "component" and peer.name != _FOR_PEOPLE):
             return
         address = address_of(request)

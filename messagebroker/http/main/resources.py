@@ -7,9 +7,11 @@ from typing import Any
 import redis as redis_py
 
 from messagebroker.actors import ops as jobs
+from messagebroker.http.main.allowed_networks import AllowedNetworks, DisallowedNetwork
 from messagebroker.http.main.announcements import Announcements, OneAnnouncement
 from messagebroker.http.main.audit_log import AuditExport, AuditLog
 from messagebroker.http.main.authority import CaCertificate, RevocationList
+from messagebroker.http.main.breakers import BreakerEvents, Breakers, ResetBreaker
 from messagebroker.http.main.cancelling import CancelMessage
 from messagebroker.http.main.certificate import OneCertificate, RenewedCertificate, RevokedCertificate, RevokedClient
 from messagebroker.http.main.certificate_renewals import ClientRenewals, ComponentRenewals
@@ -17,22 +19,46 @@ from messagebroker.http.main.certificates import Bundles, Certificates
 from messagebroker.http.main.client import DisabledClient, EnabledClient, OneClient
 from messagebroker.http.main.clients import Clients
 from messagebroker.http.main.counts import Counts
+from messagebroker.http.main.dead_letter_moves import (
+    DeadLetterMoves,
+    OneDeadLetterMove,
+    PreviewDeadLetters,
+    PurgeDeadLetters,
+    RetryDeadLetters,
+    UndoneDeadLetterMove,
+)
+from messagebroker.http.main.dead_letters import DeadLetterGroups, DeadLetters
 from messagebroker.http.main.failures import Failures, OneFailure, RetryFailure
 from messagebroker.http.main.forgotten import Forgotten, Reset
 from messagebroker.http.main.group_members import GroupMember, GroupMembers
 from messagebroker.http.main.groups import Groups, OneGroup
+from messagebroker.http.main.inbox import Inbox, InboxItem, ReadAll, ReadItem, UnreadCount, UnreadItem
 from messagebroker.http.main.login import Login
 from messagebroker.http.main.me import Me
 from messagebroker.http.main.message import MessageBody, OneMessage
 from messagebroker.http.main.messages import Messages
 from messagebroker.http.main.password import Password
+from messagebroker.http.main.pulls import Acknowledge, Extend, GiveBack, Judge, Pull
+from messagebroker.http.main.queue_controls import PausedQueue, PurgedQueue, ResetStuck, ResumedQueue
+from messagebroker.http.main.queue_peek import Peek
 from messagebroker.http.main.queue_stats import QueueStats
 from messagebroker.http.main.second_factor import ConfirmSecondFactor, MySecondFactor, NewRecoveryCodes, RemoveSecondFactor
 from messagebroker.http.main.sessions import MySession, MySessions, UserSession, UserSessions
+from messagebroker.http.main.subscription import DisabledSubscription, EnabledSubscription, OneSubscription
+from messagebroker.http.main.subscription_replay import ReplayedSubscription
+from messagebroker.http.main.subscriptions import Subscriptions
 from messagebroker.http.main.system import EffectiveSettings, SystemStatus
+from messagebroker.http.main.timeline import MessageTimeline
 from messagebroker.http.main.tokens import Logout, Refresh
+from messagebroker.http.main.topics import OneTopic, Topics
 from messagebroker.http.main.users import OneUser, UserPassword, Users, UserSecondFactor
+from messagebroker.http.main.waiting import Waiting
+from messagebroker.http.main.webhook_acts import RecoverWebhook, ResendWebhook, RotateSecret, TestWebhook
+from messagebroker.http.main.webhooks import OneWebhook, WebhookLogs, Webhooks
+from messagebroker.http.main.workers import Concurrency, Workers
 from messagebroker.ops import sessions
+from messagebroker.ops.deliveries.opening import Payloads
+from messagebroker.ops.delivery_counts import Counter
 from messagebroker.ops.limits import Shared
 from messagebroker.ops.lockout import ACCOUNT, ADDRESS, PAIR, Lockout
 from messagebroker.ops.login_lockout import LoginLockout
@@ -76,7 +102,7 @@ def of_people(settings: Settings, signer: Tokens, shared: Shared) -> list[Any]:
 
 
 def of_senders(settings: Settings) -> list[Any]:
-    """Clients and their certificates."""
+    """Clients, their certificates, and the topics that they send to."""
     return [
         Clients(settings),
         OneClient(settings),
@@ -90,22 +116,78 @@ def of_senders(settings: Settings) -> list[Any]:
         RevokedCertificate(settings),
         ClientRenewals(settings),
         ComponentRenewals(settings),
+        Topics(settings),
+        OneTopic(settings),
     ]
 
 
 def of_messages(settings: Settings) -> list[Any]:
-    """What is stored, and what could not be."""
+    """What is stored, what could not be, and what came into inboxes."""
     opener = Opener(settings)
     return [
         Messages(settings),
         OneMessage(opener),
         MessageBody(opener),
+        MessageTimeline(),
         Counts(),
         CancelMessage(),
         Failures(),
         OneFailure(),
-        RetryFailure(),
+        RetryFailure(settings),
+        Inbox(),
+        InboxItem(opener),
+        UnreadCount(),
+        ReadItem(),
+        UnreadItem(),
+        ReadAll(),
     ]
+
+
+def of_deliveries(settings: Settings, shared: Shared) -> list[Any]:
+    """Who gets which messages, and how that goes."""
+    return [
+        Subscriptions(settings),
+        OneSubscription(settings),
+        DisabledSubscription(),
+        EnabledSubscription(),
+        ReplayedSubscription(settings),
+        Webhooks(),
+        OneWebhook(),
+        WebhookLogs(settings),
+        TestWebhook(settings, shared),
+        ResendWebhook(),
+        RecoverWebhook(),
+        RotateSecret(settings),
+        AllowedNetworks(),
+        DisallowedNetwork(),
+        DeadLetterGroups(),
+        DeadLetters(),
+        PreviewDeadLetters(),
+        RetryDeadLetters(),
+        PurgeDeadLetters(),
+        DeadLetterMoves(),
+        OneDeadLetterMove(),
+        UndoneDeadLetterMove(),
+    ]
+
+
+def of_queues(redis: redis_py.Redis, counter: Counter) -> list[Any]:
+    """What waits, who works, and an operator's hand on both."""
+    return [
+        QueueStats(redis, counter),
+        Peek(redis),
+        PausedQueue(),
+        ResumedQueue(),
+        PurgedQueue(redis),
+        ResetStuck(),
+        Workers(),
+        Concurrency(),
+    ]
+
+
+def of_pulls(settings: Settings, waiting: Waiting, judge: Judge) -> list[Any]:
+    """What clients take by themselves."""
+    return [Pull(Payloads(settings), waiting, judge), Acknowledge(), Extend(), GiveBack()]
 
 
 def of_operations(settings: Settings, redis: redis_py.Redis) -> list[Any]:
@@ -115,7 +197,9 @@ def of_operations(settings: Settings, redis: redis_py.Redis) -> list[Any]:
         OneAnnouncement(),
         EffectiveSettings(settings),
         SystemStatus(settings, redis),
-        QueueStats(redis),
+        Breakers(redis),
+        BreakerEvents(),
+        ResetBreaker(redis),
         AuditLog(),
         AuditExport(),
         CaCertificate(settings),

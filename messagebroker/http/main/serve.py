@@ -11,7 +11,10 @@ from messagebroker.db import schema
 from messagebroker.db.connection import open_database
 from messagebroker.http.certificate_keeper import CertificateKeeper, from_own_ca
 from messagebroker.http.main import app, duties
+from messagebroker.http.main.pull_watch import PullWatch
+from messagebroker.http.main.waiting import Waiting
 from messagebroker.http.server import Server
+from messagebroker.ops import subscription_failures
 from messagebroker.ops.audit_chain import Chainer
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.metrics import BUILD
@@ -27,6 +30,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         ConfigurationError: schema, keys, certificates or secrets are not as they must be.
     """
     open_database(settings)
+    subscription_failures.setup(settings)
     schema.require_current()
     BUILD.info({"version": __version__, "role": "main"})
     redis = connect(settings)
@@ -41,7 +45,8 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         chainer = Chainer(settings)
         chainer.start()
         running.callback(chainer.stop)
-        application = app.make(settings, watcher=watcher, redis=redis)
+        waiting = Waiting(settings.pull_waiters)
+        application = app.make(settings, watcher=watcher, redis=redis, waiting=waiting)
         server = Server(
             application,
             host=settings.main_server_host,
@@ -50,6 +55,10 @@ def serve(settings: Settings, stop: threading.Event) -> None:
             settings=settings,
             threads=settings.main_threads,
         )
+        waiting.leave_room(server.limits.max_connections)
+        pull_watch = PullWatch(waiting, settings.main_threads, stop)
+        pull_watch.start()
+        running.callback(pull_watch.stop)
         jobs = duties.Jobs(settings, stop)
         running.callback(broker.close)
         jobs.start()
@@ -60,6 +69,9 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         watch = duties.CertificateWatch(settings)
         watch.start()
         running.callback(watch.stop)
+        subscriptions = duties.SubscriptionWatch(settings)
+        subscriptions.start()
+        running.callback(subscriptions.stop)
         heart = Heart("main")
         heart.start()
         running.callback(heart.stop)

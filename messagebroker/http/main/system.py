@@ -111,6 +111,7 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     roles: list[RoleView]
     queues: list[QueueView]
     ingest_failures: int
+    open_breakers: int
     certificates: list[EndingView]
     last_backup: BackupView | None
     jobs: list[JobView]

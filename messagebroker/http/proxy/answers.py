@@ -26,6 +26,7 @@ class Accepted(msgspec.Struct, kw_only=True, omit_defaults=True):
     topic: str
     durability: Durability
     deliver_at: datetime | UnsetType = UNSET
+    deprecated_topics: list[str] | UnsetType = UNSET  # the topic, when the catalogue says not to use it any more
 
 
 class BatchItem(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -46,25 +47,29 @@ class AcceptedBatch(msgspec.Struct, kw_only=True):
     client_id: str
     queued_at: str
     items: list[BatchItem]
+    deprecated_topics: list[str] | UnsetType = UNSET  # of those that were sent to
 
 
 _json = msgspec.json.Encoder().encode
 
 
-def single(draw: Draw, client: str, topic: str, durability: Durability, deliver_at: int | None, item: int = 0) -> Accepted:
+def single(
+    draw: Draw, client: str, topic: str, durability: Durability, deliver_at: int | None, deprecated: list[str]
+) -> Accepted:
     """The answer to one message."""
     return Accepted(
-        message_id=draw.message_id(item),
+        message_id=draw.message_id(),
         status="queued",
         client_id=client,
         queued_at=rfc3339(draw.accepted_at),
         topic=topic,
         durability=durability,
         deliver_at=UNSET if deliver_at is None else clock.from_micros(deliver_at),
+        deprecated_topics=deprecated or UNSET,
     )
 
 
-def batch(draw: Draw, client: str, durability: str, count: int, problems: dict[int, Problem]) -> bytes:
+def batch(draw: Draw, client: str, durability: str, count: int, problems: dict[int, Problem], deprecated: list[str]) -> bytes:
     """The answer to a batch of `count` items, in JSON: put together from parts, for it can have a thousand items."""
     if not problems:
         items = draw.queued_items(count)
@@ -76,7 +81,8 @@ def batch(draw: Draw, client: str, durability: str, count: int, problems: dict[i
         f'{{"accepted":{count - len(problems)},"refused":{len(problems)},"durability":"{durability}",'
         f'"client_id":"{client}","queued_at":"{rfc3339(draw.accepted_at)}","items":['
     )
-    return f"{head}{items}]}}".encode()
+    tail = f',"deprecated_topics":{_json(deprecated).decode()}' if deprecated else ""
+    return f"{head}{items}]{tail}}}".encode()
 
 
 def _refused(number: int, problem: Problem) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from messagebroker.http.decoding import explain
 from messagebroker.http.problems import Problem
+from messagebroker.ops.validation import explain
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON that was asked for."""
@@ -18,6 +18,7 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NUL_ESCAPE = b"\\u0000"
 """The only way a NUL gets into a JSON string; without these bytes in a request no string of it has one."""
 
+_MEMBERS = ("type", "title", "status", "detail", "field")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _HINTS = {
     "priority": "critical, high, normal or low",
@@ -62,7 +63,10 @@ def in_words_of(draft: Any, problem: Problem) -> Problem:
     detail = problem.document["detail"]
     if detail.startswith(f"{field}:"):
         detail = renamed + detail[len(field) :]
-    return Problem(problem.document["status"], problem.name, detail, field=renamed)
+    further = {name: value for name, value in problem.document.items() if name not in _MEMBERS}
+    return Problem(
+        problem.document["status"], problem.name, detail, field=renamed, headers=dict(problem.headers or {}), **further
+    )
 
 
 def refuse_nul(draft: Any, names: tuple[str, ...]) -> None:

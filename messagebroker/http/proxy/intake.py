@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -13,6 +13,7 @@ from messagebroker.db.models import PRIORITIES
 from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.draw import SUFFIXES, Draw
 from messagebroker.http.proxy.faults import in_words_of, invalid, refuse_nul
+from messagebroker.http.proxy.topics import SCHEMA_MISMATCH, Rule
 from messagebroker.http.proxy.values import Limits, instant, number_out_of_range, refuse_topic, topic_problem
 from messagebroker.ops.records import Record, SealedKey
 from messagebroker.ops.sealing import Sealer, sender_hash
@@ -54,10 +55,12 @@ class Intake:
         self,
         drafts: Sequence[Any],
         client: ClientPolicy,
+        rules: Mapping[str, Rule],
         *,
         table_key: tuple[bytes, int] | None = None,
         correlation_id: str | None = None,
         traceparent: str | None = None,
+        certificate: str | None = None,
         may_hold_nul: bool = False,
     ) -> Taken:
         """Seals what is right and names what is wrong.
@@ -65,9 +68,11 @@ class Intake:
         Args:
             drafts: each an AnyDraft, or the Problem of one that could not be decoded.
             client: whose messages they are, and what it may do.
+            rules: of the topics whose bodies have to match a schema.
             table_key: 16 bytes that stand for the client and its key, and the number of the first item.
             correlation_id: of the request.
             traceparent: of the request, where it named one.
+            certificate: the serial of the one that the sender showed.
             may_hold_nul: look into every text for NUL characters.
         """
         sealing = self._sealer.current()
@@ -85,6 +90,7 @@ class Intake:
         patterns = client.topics
         largest = self._limits.body_bytes
         fine: str | None = None  # the topic of the message before: mostly that of the next, too
+        rule: Rule | None = None  # of that topic
         for item, draft in enumerate(drafts):
             if draft.__class__ is Problem:
                 taken.problems[item] = draft
@@ -100,6 +106,9 @@ class Intake:
                     if wrong is not None:
                         raise refuse_topic(wrong, topic)
                     fine = topic
+                    rule = rules.get(topic)
+                if rule is not None:
+                    rule.check(body)
                 sender = draft.sender
                 metadata = draft.metadata
                 deliver_at = expires_at = None
@@ -132,6 +141,7 @@ class Intake:
                         None if table_key is None else _table_key(table_key[0], table_key[1] + item, plain, draft),
                         correlation_id,
                         traceparent or draft.traceparent,
+                        certificate,
                     )
                 )
                 priorities[priority] += 1
@@ -164,4 +174,5 @@ def _times(draft: Any, now: int) -> tuple[int | None, int | None]:
 
 
 ALREADY_EXPIRED = "already-expired"
-"""Wrong now, yet not when a request was first sent: a repetition of it still gets its first answer."""
+ONCE_RIGHT = frozenset({ALREADY_EXPIRED, SCHEMA_MISMATCH})
+"""Wrong now, yet perhaps not when a request was first sent: a repetition of it still gets its first answer."""

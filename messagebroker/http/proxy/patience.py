@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import falcon
 
 from messagebroker.http.later import Later, Reply
-from messagebroker.http.proxy.replies import measured, of_error
+from messagebroker.http.replies import measured, of_error
 
 Work = Callable[[], Reply]
 

@@ -18,8 +18,9 @@ from messagebroker.http.proxy.committer import Committer, Submission
 from messagebroker.http.proxy.draw import Draw
 from messagebroker.http.proxy.faults import NUL_ESCAPE
 from messagebroker.http.proxy.idempotency import Claim, Entry, Idempotency, first_answer
-from messagebroker.http.proxy.intake import ALREADY_EXPIRED, Intake, Taken
+from messagebroker.http.proxy.intake import ONCE_RIGHT, Intake, Taken
 from messagebroker.http.proxy.rate import Charge
+from messagebroker.http.proxy.topics import Topics, TopicsInForce
 from messagebroker.ops import clock
 from messagebroker.ops.identity import Peer
 from messagebroker.ops.metrics import ACCEPTED, REFUSED
@@ -83,6 +84,7 @@ class Reception:
         self.committer = committer
         self._redis = client
         self._is_closed = is_closed  # MAINTENANCE_MODE of this process
+        self._topics = TopicsInForce()
         self._counters: dict[tuple[str, int], Any] = {}
 
     def client_of(self, peer: Peer) -> ClientPolicy:
@@ -102,7 +104,7 @@ class Reception:
             raise Problem(403, "client-unknown", "no client of this certificate's name may send here")
         return client
 
-    def receive(self, request: Request, client: ClientPolicy) -> Pending | Answer:
+    def receive(self, request: Request, client: ClientPolicy, peer: Peer) -> Pending | Answer:
         """Seals what is right of the request. What is to be committed is Pending; an Answer needs nothing more.
 
         Raises:
@@ -114,22 +116,25 @@ class Reception:
         if key is not None:
             essence = request.essence + b"\0" + request.raw
             claim = self._idempotency.claim(client.name, key, essence, batch=request.is_batch)
+        topics = self._topics.of(self._watcher.current)
         taken = self._intake.take(
             request.drafts,
             client,
+            topics.rules,
             table_key=claim.table_key if claim else None,
             correlation_id=headers.correlation_id(environ),
             traceparent=headers.traceparent(environ),
+            certificate=peer.serial,
             may_hold_nul=NUL_ESCAPE in request.raw,
         )
         if taken.problems:
-            first = self._known(claim) if claim and _has_expired(taken) else None
+            first = self._known(claim) if claim and _was_right_once(taken) else None
             if first is not None:
                 return self._repeated(request, client, first)
             _count_refusals(taken)
             if not request.is_batch:
                 raise taken.problems[0]
-        return self._sealed(request, client, taken, claim)
+        return self._sealed(request, client, taken, claim, topics)
 
     def concluded(self, pending: Pending) -> Answer:
         """The answer, when the submission's outcome is there.
@@ -147,9 +152,11 @@ class Reception:
             pending.answer.headers = submission.charge.headers
         return pending.answer
 
-    def _sealed(self, request: Request, client: ClientPolicy, taken: Taken, claim: Claim | None) -> Pending | Answer:
+    def _sealed(
+        self, request: Request, client: ClientPolicy, taken: Taken, claim: Claim | None, topics: Topics
+    ) -> Pending | Answer:
         durability = self._admission.state.durability
-        answer = _answer(request, client, taken, durability)
+        answer = _answer(request, client, taken, durability, topics)
         if not taken.records:
             return answer
         if claim is not None:
@@ -172,14 +179,24 @@ class Reception:
     def _repeated(self, request: Request, client: ClientPolicy, first: Entry) -> Answer:
         """The first answer, made once more."""
         again = {"Idempotency-Replayed": "true"}
+        topics = self._topics.of(self._watcher.current)
         draw = Draw(first.accepted_at, first.prefix)
         if request.is_batch:
-            body = first.answer or answers.batch(draw, client.name, first.durability, len(request.drafts), {})
-            return Answer(body, first.answer is not None, headers=again)
+            if first.answer is not None:
+                return Answer(first.answer, True, headers=again)
+            deprecated = topics.deprecated(draft.topic or client.default_topic for draft in request.drafts)
+            body = answers.batch(draw, client.name, first.durability, len(request.drafts), {}, deprecated)
+            return Answer(body, headers=again)
         moment = request.drafts[0].deliver_at
         deliver_at = clock.micros(moment) if moment is not None else 0
+        topic = first.topic or ""
         accepted = answers.single(
-            draw, client.name, first.topic or "", first.durability, deliver_at if deliver_at > first.accepted_at else None
+            draw,
+            client.name,
+            topic,
+            first.durability,
+            deliver_at if deliver_at > first.accepted_at else None,
+            topics.deprecated([topic]),
         )
         return Answer(_encode(accepted), accepted=accepted, headers=again)
 
@@ -192,17 +209,18 @@ class Reception:
                 counter.inc(count)
 
 
-def _answer(request: Request, client: ClientPolicy, taken: Taken, durability: Durability) -> Answer:
+def _answer(request: Request, client: ClientPolicy, taken: Taken, durability: Durability, topics: Topics) -> Answer:
+    deprecated = topics.deprecated(record.topic for record in taken.records)
     if request.is_batch:
-        body = answers.batch(taken.draw, client.name, durability, len(request.drafts), taken.problems)
+        body = answers.batch(taken.draw, client.name, durability, len(request.drafts), taken.problems, deprecated)
         return Answer(body, bool(taken.problems))
     record = taken.records[0]
-    accepted = answers.single(taken.draw, client.name, record.topic, durability, record.deliver_at)
+    accepted = answers.single(taken.draw, client.name, record.topic, durability, record.deliver_at, deprecated)
     return Answer(_encode(accepted), accepted=accepted)
 
 
-def _has_expired(taken: Taken) -> bool:
-    return any(problem.name == ALREADY_EXPIRED for problem in taken.problems.values())
+def _was_right_once(taken: Taken) -> bool:
+    return any(problem.name in ONCE_RIGHT for problem in taken.problems.values())
 
 
 def _count_refusals(taken: Taken) -> None:

@@ -18,7 +18,7 @@ from messagebroker.http.proxy.drafts import Draft, NativeBatch, NativeMessage, S
 from messagebroker.http.proxy.lookup import Lookup
 from messagebroker.http.proxy.patience import Patience
 from messagebroker.http.proxy.reception import Answer, Pending, Reception, Request
-from messagebroker.http.proxy.replies import give, measured, of_error
+from messagebroker.http.replies import give, measured, of_error
 from messagebroker.ops.metrics import REFUSED
 from messagebroker.ops.snapshot import ClientPolicy
 
@@ -69,9 +69,10 @@ class _Submit(ABC):
         try:
             if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
                 raise Problem(415, "unsupported-media-type", "send the body as it is, not compressed", field="Content-Encoding")
-            client = self._reception.client_of(request.context.peer)
+            peer = request.context.peer
+            client = self._reception.client_of(peer)
             raw = request.bounded_stream.read()
-            found = self._reception.receive(self._read(environ, raw, client), client)
+            found = self._reception.receive(self._read(environ, raw, client), client, peer)
         except Problem as problem:
             REFUSED.labels(problem.name).inc()
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -13,6 +12,7 @@ from messagebroker.http.problems import Problem
 from messagebroker.http.proxy.faults import invalid
 from messagebroker.ops import clock
 from messagebroker.ops.names import is_topic
+from messagebroker.ops.patterns import matches
 from messagebroker.settings import Settings
 
 _json = msgspec.json.Encoder().encode
@@ -85,7 +85,7 @@ def topic_problem(topic: str, patterns: tuple[str, ...] | None) -> str | None:
     """The name of the problem with a topic, None when the client may use it. `*` in a pattern stands for anything."""
     if not is_topic(topic):
         return "invalid-field"
-    if patterns is None or any(_pattern(pattern).fullmatch(topic) for pattern in patterns):
+    if patterns is None or any(matches(pattern, topic) for pattern in patterns):
         return None
     return "topic-not-allowed"
 
@@ -95,8 +95,3 @@ def refuse_topic(name: str, topic: str) -> Problem:
     if name == "topic-not-allowed":
         return Problem(403, name, f"this client may not send to the topic {topic}", field="topic")
     return invalid("topic", "is no topic: up to 200 of A-Z, a-z, 0-9 and . _ / -, beginning with a letter or digit")
-
-
-@lru_cache(maxsize=1024)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

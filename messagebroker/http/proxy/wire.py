@@ -105,7 +105,8 @@ class Wire:
             return False
 
     def _connected(self) -> Any:
-        connection: Any = self._pool.make_connection()
+        # the pool would count it, and after a hundred that came to their end make no more
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
         try:
             connection.connect()
             self._on_connect()

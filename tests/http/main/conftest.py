@@ -16,11 +16,13 @@ from messagebroker.ops.redis_client import connect
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings, load
 
+UNLIMITED = {"api_rate_per_user": 10_000, "api_rate_per_address": 10_000, "api_rate_per_client": 10_000}
+
 
 @pytest.fixture
 def settings(database: pw.Database, tmp_path: Path) -> Settings:
     """Beside the fixture's database; Redis is not there."""
-    made = load({}, data_dir=tmp_path, environment="test", redis_port=1, api_rate_per_user=10_000, api_rate_per_address=10_000)
+    made = load({}, data_dir=tmp_path, environment="test", redis_port=1, **UNLIMITED)
     keyring.first_secrets(made)
     return made
 
@@ -37,7 +39,7 @@ def cast(settings: Settings) -> Iterator[Cast]:
 @pytest.fixture
 def online(database: pw.Database, tmp_path: Path, redis_url: str) -> Iterator[Cast]:
     """The cast on an installation with a CA and a Redis."""
-    settings = installed(tmp_path, redis_url, api_rate_per_user=10_000, api_rate_per_address=10_000)
+    settings = installed(tmp_path, redis_url, **UNLIMITED)
     watcher, redis = FakeWatcher(), connect(settings)
     app = main_app.make(settings, watcher=watcher, redis=redis)
     yield Cast(app, Tokens.load(settings), watcher, settings)

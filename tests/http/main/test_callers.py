@@ -213,6 +213,15 @@ def test_a_permission_is_checked_in_a_tenth_of_a_millisecond(cast: Cast) -> None
         assert min(medians) < 0.0001, role
 
 
+def test_a_client_is_let_in_by_name_of_the_right_alone(cast: Cast) -> None:
+    """Whatever path a resource is put under one day."""
+    check = Callers(cast.tokens, open_paths=OPEN_PATHS, anonymous_paths=frozenset())
+    request = testing.create_req(path="/api/v1/pull/failures")
+    request.context.caller, request.context.peer = Caller(client="owner"), cast.peers["owner"]
+    with pytest.raises(Problem, match="Forbidden"):
+        check.process_resource(request, falcon.Response(), Failures(), {})
+
+
 def test_a_method_that_is_not_there_is_a_405(cast: Cast) -> None:
     answer = cast.call("DELETE", LIST, token=cast.token("admin"))
     assert_problem(answer, 405, "method-not-allowed")

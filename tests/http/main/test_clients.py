@@ -15,7 +15,7 @@ from support.plans import explain
 
 from messagebroker.db.models import Certificate, Client, Group, GroupMember
 from messagebroker.ops import clients, clock
-from messagebroker.ops.client_fields import WrongField
+from messagebroker.ops.fields import WrongField
 
 PATH = "/api/v1/clients"
 

@@ -16,9 +16,9 @@ from support.serving import Connection, eventually, request
 
 from messagebroker.actors import ops as jobs
 from messagebroker.db.connection import connected, database
-from messagebroker.db.models import AuditEntry, AuditSeal, User
+from messagebroker.db.models import AuditEntry, AuditSeal, Subscription, User
 from messagebroker.http.main import duties, serve
-from messagebroker.ops import audit, audit_verify, backup, first_start, sessions, users
+from messagebroker.ops import audit, audit_verify, backup, breaker_events, clock, first_start, sessions, users
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.tokens import Tokens
 from messagebroker.settings import Settings, load
@@ -88,6 +88,29 @@ def test_main_ends_at_once_when_nothing_is_in_hand(installed: Settings) -> None:
         stop.set()
         main.join(10)
     assert time.monotonic() - began < 2.5
+
+
+def test_main_mails_what_owners_of_subscriptions_are_to_know(installed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    mails: list[tuple[str, str]] = []
+    monkeypatch.setattr(duties, "SUBSCRIPTION_SECONDS", 0.05)
+    monkeypatch.setattr("messagebroker.ops.mail.send", lambda settings, to, subject, text: mails.append((to, subject)))
+    stop = threading.Event()
+    main = threading.Thread(target=serve.serve, args=(installed.model_copy(update={"smtp_host": "mail.example.org"}), stop))
+    main.start()
+    try:
+        assert eventually(lambda: answers(installed))
+        users.create("ada@example.org", "user", actor=Actor(name="cli:test"))
+        with connected():
+            now = clock.now()
+            row = {"name": "orders", "channel": "webhook", "topics": "[]", "config": "{}", "created_at": now, "changed_at": now}
+            number = Subscription.insert(row | {"owner": "ada@example.org"}).execute()
+        breaker_events.change(number, "open", "HTTP 503")
+        assert eventually(lambda: bool(mails))
+        assert eventually(lambda: breaker_events.warning() is not None)
+    finally:
+        stop.set()
+        main.join(10)
+    assert mails == [("ada@example.org", f"Message Broker: the destination of subscription {number} fails")]
 
 
 def test_main_seals_the_audit_log_while_it_runs_and_sends_all_of_it(installed: Settings) -> None:

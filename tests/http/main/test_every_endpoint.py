@@ -15,10 +15,11 @@ from messagebroker.ops.permissions import PERMISSIONS
 from messagebroker.ops.permissions import Permission as P
 
 API = "/api/v1"
-AUTH, USERS, GROUPS, CLIENTS, CERTIFICATES = (
-    f"{API}/{name}" for name in ("auth", "users", "groups", "clients", "certificates")
+AUTH, USERS, GROUPS, CLIENTS, CERTIFICATES, TOPICS, SUBSCRIPTIONS, WEBHOOKS = (
+    f"{API}/{name}" for name in ("auth", "users", "groups", "clients", "certificates", "topics", "subscriptions", "webhooks")
 )
 ANYBODY, SIGNED_IN, PROXY, ITSELF = "anybody", "signed in", "component:proxy", "any component, for itself"
+CLIENT = "any client, for what is its own"
 TABLE: dict[tuple[str, str], set[str]] = {
     ("POST", f"{AUTH}/login"): {ANYBODY},
     ("POST", f"{AUTH}/refresh"): {ANYBODY},
@@ -52,11 +53,31 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("GET", f"{GROUPS}/{{group_id}}/members"): {P.MESSAGES_OWN},
     ("POST", f"{GROUPS}/{{group_id}}/members"): {P.MESSAGES_OWN},
     ("DELETE", f"{GROUPS}/{{group_id}}/members/{{user_id}}"): {P.MESSAGES_OWN},
+    ("GET", TOPICS): {P.MESSAGES_OWN},
+    ("POST", TOPICS): {P.TOPICS_MANAGE},
+    ("GET", f"{TOPICS}/{{name}}"): {P.MESSAGES_OWN},
+    ("PATCH", f"{TOPICS}/{{name}}"): {P.TOPICS_MANAGE},
+    ("DELETE", f"{TOPICS}/{{name}}"): {P.TOPICS_MANAGE},
     ("GET", f"{API}/messages"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
     ("GET", f"{API}/messages/counts"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
     ("GET", f"{API}/messages/{{message_id}}"): {P.MESSAGES_LIST, P.MESSAGES_OWN, PROXY},
     ("GET", f"{API}/messages/{{message_id}}/body"): {P.MESSAGES_OPEN, P.MESSAGES_OWN},
+    ("GET", f"{API}/messages/{{message_id}}/timeline"): {P.MESSAGES_LIST, P.MESSAGES_OWN},
     ("POST", f"{API}/messages/{{message_id}}/cancel"): {P.MESSAGES_CANCEL},
+    ("GET", f"{API}/dead-letters/groups"): {P.DEAD_LETTERS_READ},
+    ("GET", f"{API}/dead-letters"): {P.DEAD_LETTERS_READ},
+    ("POST", f"{API}/dead-letters/preview"): {P.DEAD_LETTERS_READ},
+    ("POST", f"{API}/dead-letters/retry"): {P.DEAD_LETTERS_MANAGE},
+    ("POST", f"{API}/dead-letters/purge"): {P.DEAD_LETTERS_MANAGE},
+    ("GET", f"{API}/dead-letters/moves"): {P.DEAD_LETTERS_READ},
+    ("GET", f"{API}/dead-letters/moves/{{number}}"): {P.DEAD_LETTERS_READ},
+    ("POST", f"{API}/dead-letters/moves/{{number}}/undo"): {P.DEAD_LETTERS_MANAGE},
+    ("GET", f"{API}/inbox"): {P.INBOX_OWN},
+    ("GET", f"{API}/inbox/unread"): {P.INBOX_OWN},
+    ("POST", f"{API}/inbox/read-all"): {P.INBOX_OWN},
+    ("GET", f"{API}/inbox/{{item}}"): {P.INBOX_OWN},
+    ("POST", f"{API}/inbox/{{item}}/read"): {P.INBOX_OWN},
+    ("POST", f"{API}/inbox/{{item}}/unread"): {P.INBOX_OWN},
     ("GET", f"{API}/ingest-failures"): {P.FAILURES_READ},
     ("GET", f"{API}/ingest-failures/{{message_id}}"): {P.FAILURES_READ},
     ("POST", f"{API}/ingest-failures/{{message_id}}/retry"): {P.FAILURES_RETRY},
@@ -75,6 +96,24 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("POST", f"{CERTIFICATES}/{{serial}}/renew"): {P.CERTIFICATES_MANAGE, P.CLIENTS_OWN},
     ("POST", f"{CERTIFICATES}/{{serial}}/revoke"): {P.CERTIFICATES_MANAGE},
     ("POST", f"{API}/components/certificate"): {ITSELF},
+    ("GET", SUBSCRIPTIONS): {P.SUBSCRIPTIONS_READ, P.SUBSCRIPTIONS_OWN},
+    ("POST", SUBSCRIPTIONS): {P.SUBSCRIPTIONS_MANAGE},
+    ("GET", f"{SUBSCRIPTIONS}/{{subscription_id}}"): {P.SUBSCRIPTIONS_READ, P.SUBSCRIPTIONS_OWN},
+    ("PATCH", f"{SUBSCRIPTIONS}/{{subscription_id}}"): {P.SUBSCRIPTIONS_MANAGE},
+    ("DELETE", f"{SUBSCRIPTIONS}/{{subscription_id}}"): {P.SUBSCRIPTIONS_MANAGE},
+    ("POST", f"{SUBSCRIPTIONS}/{{subscription_id}}/disable"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{SUBSCRIPTIONS}/{{subscription_id}}/enable"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{SUBSCRIPTIONS}/{{subscription_id}}/replay"): {P.WEBHOOKS_ACT},
+    ("GET", WEBHOOKS): {P.SUBSCRIPTIONS_READ, P.SUBSCRIPTIONS_OWN},
+    ("GET", f"{WEBHOOKS}/{{subscription_id}}"): {P.SUBSCRIPTIONS_READ, P.SUBSCRIPTIONS_OWN},
+    ("GET", f"{WEBHOOKS}/{{subscription_id}}/logs"): {P.SUBSCRIPTIONS_READ, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{WEBHOOKS}/{{subscription_id}}/test"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{WEBHOOKS}/{{subscription_id}}/resend"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{WEBHOOKS}/{{subscription_id}}/recover"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("POST", f"{WEBHOOKS}/{{subscription_id}}/rotate-secret"): {P.WEBHOOKS_ACT, P.SUBSCRIPTIONS_OWN},
+    ("GET", f"{WEBHOOKS}/allowed-networks"): {P.SUBSCRIPTIONS_READ},
+    ("POST", f"{WEBHOOKS}/allowed-networks"): {P.NETWORKS_MANAGE},
+    ("POST", f"{WEBHOOKS}/allowed-networks/remove"): {P.NETWORKS_MANAGE},
     ("GET", f"{API}/announcements"): {SIGNED_IN},
     ("POST", f"{API}/announcements"): {P.ANNOUNCEMENTS_MANAGE},
     ("GET", f"{API}/announcements/{{number}}"): {P.ANNOUNCEMENTS_MANAGE},
@@ -82,7 +121,22 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("DELETE", f"{API}/announcements/{{number}}"): {P.ANNOUNCEMENTS_MANAGE},
     ("GET", f"{API}/audit"): {P.AUDIT_READ},
     ("GET", f"{API}/audit/export"): {P.AUDIT_READ},
+    ("POST", f"{API}/pull/{{subscription_id}}"): {CLIENT},
+    ("POST", f"{API}/pull/{{subscription_id}}/acknowledge"): {CLIENT},
+    ("POST", f"{API}/pull/{{subscription_id}}/extend"): {CLIENT},
+    ("POST", f"{API}/pull/{{subscription_id}}/return"): {CLIENT},
     ("GET", f"{API}/queue/stats"): {P.QUEUES_READ},
+    ("GET", f"{API}/breakers"): {P.BREAKERS_READ},
+    ("GET", f"{API}/breakers/events"): {P.BREAKERS_READ},
+    ("POST", f"{API}/breakers/{{subscription_id}}/reset"): {P.BREAKERS_RESET},
+    ("GET", f"{API}/queue/{{queue}}/peek"): {P.QUEUES_READ},
+    ("POST", f"{API}/queue/{{queue}}/pause"): {P.QUEUES_MANAGE},
+    ("POST", f"{API}/queue/{{queue}}/resume"): {P.QUEUES_MANAGE},
+    ("POST", f"{API}/queue/{{queue}}/purge"): {P.QUEUES_MANAGE},
+    ("POST", f"{API}/queue/reset-stuck"): {P.QUEUES_MANAGE},
+    ("GET", f"{API}/workers"): {P.QUEUES_READ},
+    ("GET", f"{API}/workers/concurrency"): {P.QUEUES_READ},
+    ("PUT", f"{API}/workers/concurrency"): {P.QUEUES_MANAGE},
     ("GET", f"{API}/settings"): {P.SETTINGS_READ},
     ("GET", f"{API}/status"): {P.STATUS_READ},
 }
@@ -110,7 +164,7 @@ def test_everybody_at_every_endpoint(cast: Cast, who: str) -> None:
         users.create("one-time@example.org", "admin", actor=TEST)
     values = {
         "user_id": cast.person("plain").id, "group_id": group, "session_id": UNKNOWN, "message_id": UNKNOWN, "name": "absent",
-        "serial": "ab12", "number": 1,
+        "serial": "ab12", "number": 1, "subscription_id": 1, "item": 1, "queue": "low",
     }  # fmt: skip
     wrong = []
     for (method, template), needed in TABLE.items():
@@ -129,8 +183,10 @@ UNKNOWN = "0190b8e0-7c1e-7cc3-98c4-dc0c0c07398f"
 
 def _as_the_table_says(who: str, needed: set[str], problem: str | None) -> bool:
     """Refused for lack of rights, or let in: what is wrong then with the request is another matter."""
-    if who in ("owner", "revoked"):
-        return problem == {"owner": "clients-use-the-proxy", "revoked": "certificate-revoked"}[who]
+    if who == "revoked":
+        return problem == "certificate-revoked"
+    if who == "owner":
+        return (problem == "clients-use-the-proxy") == (CLIENT not in needed)
     if who in ("nobody", "portal"):
         if ITSELF in needed and who == "nobody":
             return problem == "forbidden"

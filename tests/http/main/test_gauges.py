@@ -3,12 +3,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.cast import Cast
+from support.cast import TEST, Cast
+from support.plans import statements
+from support.queued import put
+from support.subscribing import Office, subscribe
 
-from messagebroker.db.models import Certificate
+from messagebroker.db.models import Certificate, Delivery, Subscription
 from messagebroker.errors import Unavailable
 from messagebroker.http.main import app as main_app
-from messagebroker.ops import clock, heartbeats
+from messagebroker.ops import clock, heartbeats, pausing
+from messagebroker.ops.due import database_now
 from messagebroker.ops.heartbeats import Heart
 from messagebroker.ops.redis_client import DEPTH, connect
 from messagebroker.settings import load
@@ -47,6 +51,49 @@ def test_queues_are_told_also_when_no_worker_runs(cast: Cast, redis_url: str) ->
     redis.close()
     assert 'messagebroker_queue_messages{queue="high"} 500.0' in lines
     assert 'messagebroker_queue_oldest_seconds{queue="high"} 0.0' in lines
+
+
+def test_states_of_queues_are_told_once_they_are_counted(online: Cast) -> None:
+    pausing.pause("low", "", TEST)
+    lines = scraped(online)
+    assert 'messagebroker_queue_state_messages{queue="low",state="waiting"} 0.0' in lines
+    assert 'messagebroker_channel_deliveries{channel="email",state="waiting"} 0.0' in lines
+    assert 'messagebroker_queue_paused{queue="low"} 1.0' in lines
+    assert 'messagebroker_queue_paused{queue="high"} 0.0' in lines
+    assert 'messagebroker_queue_messages_per_second{direction="in",queue="high"} 0.0' in lines
+    with statements() as sent:
+        scraped(online)
+    assert not [sql for sql, _ in sent if "FROM deliveries" in sql], "a scrape counts nothing that was counted just now"
+
+
+def value(lines: list[str], sample: str) -> float:
+    [found] = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == f"messagebroker_{sample}"]
+    return float(found)
+
+
+def test_a_delivery_that_waits_shows_though_redis_is_empty(online: Cast) -> None:
+    subscribe()
+    put(Office(online.settings))
+    Delivery.update(due_at=database_now() - timedelta(seconds=500)).execute()
+    lines = scraped(online)
+    assert value(lines, 'queue_oldest_seconds{queue="normal"}') == 0
+    for name in ("queue_state_oldest_seconds", "queue_ready_seconds"):
+        assert 500 <= value(lines, f'{name}{{queue="normal"}}') < 520
+        assert value(lines, f'{name}{{queue="low"}}') == 0, "an alarm needs a 0, not silence"
+
+
+@pytest.mark.parametrize("held_by", ["breaker", "client", "pause"])
+def test_what_workers_may_not_take_is_old_and_no_alarm(online: Cast, held_by: str) -> None:
+    number = subscribe(**{"channel": "pull", "client": "acme"} if held_by == "client" else {})
+    put(Office(online.settings))
+    Delivery.update(due_at=database_now() - timedelta(seconds=500)).execute()
+    if held_by == "breaker":
+        Subscription.update(breaker="open").where(Subscription.id == number).execute()
+    elif held_by == "pause":
+        pausing.pause("normal", "", TEST)
+    lines = scraped(online)
+    assert value(lines, 'queue_state_oldest_seconds{queue="normal"}') >= 500
+    assert value(lines, 'queue_ready_seconds{queue="normal"}') == 0
 
 
 def test_without_a_database_there_are_metrics_and_no_old_counts(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

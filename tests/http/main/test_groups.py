@@ -8,7 +8,7 @@ from falcon import testing
 from support.cast import PASSWORD, TEST, Cast, assert_problem, audited
 
 from messagebroker.db.models import Client
-from messagebroker.ops import clock, group_members, groups, users
+from messagebroker.ops import clock, group_members, groups, subscriptions, users
 
 PATH = "/api/v1/groups"
 
@@ -165,11 +165,14 @@ def test_nobody_gives_a_group_more_to_read_than_they_may_read(cast: Cast) -> Non
     assert call(cast, "PATCH", path, "user_manager", {"topics": ["lessons"]}).json["topics"] == ["lessons"]
 
 
-@pytest.mark.parametrize("has", ["topics", "clients"])
+@pytest.mark.parametrize("has", ["topics", "clients", "inboxes"])
 def test_nobody_puts_themselves_where_they_read_more_than_they_may(cast: Cast, has: str) -> None:
     board = groups.create("board", actor=TEST).id
     if has == "topics":
         groups.set_topics(board, ["payroll"], actor=TEST)
+    elif has == "inboxes":
+        given = {"name": "pay", "channel": "inbox", "topics": ["payroll"], "config": {"group": board}}
+        subscriptions.create(cast.settings, given, TEST)
     else:
         Client.insert(name="payroll", group=board, created_at=clock.now()).execute()
     path, me = f"{PATH}/{board}", {"email": " User_Manager@example.org"}

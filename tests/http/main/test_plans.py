@@ -23,6 +23,7 @@ SINCE, UNTIL = ((NOW + timedelta(minutes=minutes)).isoformat() for minutes in (-
 SPAN = {"since": SINCE, "until": UNTIL}
 BOTH_WAYS = ({"order": "asc"}, {"order": "desc"})
 P = "/api/v1"
+MARK = f"{7:016x}"
 Query = dict[str, str]
 
 LISTS: dict[str, list[Query]] = {
@@ -32,15 +33,30 @@ LISTS: dict[str, list[Query]] = {
     f"{P}/groups": [{}],
     f"{P}/groups/{{group_id}}/members": [{}],
     f"{P}/clients": [{}, {"owner": EMAIL}, {"group_id": "1"}],
+    f"{P}/topics": [{}],
     f"{P}/certificates": [{}, {"name": "mine"}, {"ends_after": SINCE}, {"ends_before": UNTIL}],
     f"{P}/announcements": [{}, {"all": "true"}],
+    f"{P}/inbox": [{}, {"unread": "true"}],
     f"{P}/ingest-failures": [{**way} for way in BOTH_WAYS],
+    f"{P}/breakers": [{}, {"state": "open"}, {"state": "closed"}],
+    f"{P}/breakers/events": [{}, {"subscription_id": "7"}],
+    f"{P}/workers": [{}],
+    f"{P}/dead-letters/groups": [{}],
+    f"{P}/dead-letters/moves": [{}],
+    f"{P}/dead-letters": [
+        {}, {"subscription_id": "1"}, {"subscription_id": "1", "fingerprint": MARK},
+        {"subscription_id": "1", "fingerprint": MARK, **SPAN},
+    ],
     f"{P}/audit": [
         {**filters, **span, **way}
         for filters in ({}, {"actor": "user:a"}, {"action": "x"}, {"object_type": "user", "object_id": "1"})
         for span in ({}, SPAN)
         for way in BOTH_WAYS
     ],
+    f"{P}/subscriptions": [{}, {"channel": "webhook"}, {"owner": EMAIL}],
+    f"{P}/webhooks": [{}],
+    f"{P}/webhooks/{{subscription_id}}/logs": [{}, {"outcome": "retry"}, {"answers": "true"}],
+    f"{P}/webhooks/allowed-networks": [{}],
     f"{P}/messages": [
         *({"status": "scheduled", **way} for way in BOTH_WAYS),
         *(
@@ -56,7 +72,10 @@ LISTS: dict[str, list[Query]] = {
 }  # fmt: skip
 """What each list offers."""
 
-OF_A_PERSON: dict[str, list[Query]] = {f"{P}/groups": [{}], f"{P}/clients": [{}], f"{P}/messages": [{}, {"status": "failed"}]}
+OF_A_PERSON: dict[str, list[Query]] = {
+    f"{P}/groups": [{}], f"{P}/clients": [{}], f"{P}/messages": [{}, {"status": "failed"}],
+    f"{P}/subscriptions": [{}, {"channel": "webhook"}], f"{P}/webhooks": [{}],
+}  # fmt: skip
 """The same lists for somebody who sees a part."""
 
 
@@ -119,6 +138,12 @@ def of_clients(cast: Cast) -> None:
     })  # fmt: skip
 
 
+def of_topics(cast: Cast) -> None:
+    put(models.Topic, lambda n: {
+        "name": f"t.{n:05}", "schema": "s" * 2000 if n % 2 else None, "must_route": n % 7 == 0, "created_at": NOW,
+    })  # fmt: skip
+
+
 def of_certificates(cast: Cast) -> None:
     put(models.Certificate, lambda n: {
         "serial": f"{n * 7919 % 10**6:040x}", "name": "mine" if n % 3 == 0 else f"c{n % 40}", "kind": "client",
@@ -139,6 +164,27 @@ def of_failures(cast: Cast) -> None:
     put(models.IngestFailure, lambda n: {
         "id": own_id(n), "client_id": "mine", "accepted_at": NOW, "failed_at": at(n // 4), "error": "e" * 300,
         "record": bytes(500),
+    })  # fmt: skip
+
+
+def of_breakers(cast: Cast) -> None:
+    """Some were removed; half are open."""
+    put(models.Subscription, lambda n: {
+        "name": "s", "channel": "webhook", "topics": "[]", "config": "{}", "created_at": NOW, "changed_at": NOW,
+        "removed_at": None if n % 5 else NOW, "breaker": ("open", "closed")[n % 2], "breaker_at": at(n),
+    })  # fmt: skip
+
+
+def of_breaker_events(cast: Cast) -> None:
+    put(models.BreakerEvent, lambda n: {
+        "subscription_id": 7 if n % 3 == 0 else n % 40 + 10, "created_at": at(ROWS - n), "state": "open", "why": "e" * 300,
+    })  # fmt: skip
+
+
+def of_workers(cast: Cast) -> None:
+    put(models.Heartbeat, lambda n: {
+        "instance": own_id(n).hex(), "role": "worker" if n % 2 else "scheduler", "host": "h", "pid": n, "started_at": NOW,
+        "seen_at": NOW, "details": '{"threads": 3}',
     })  # fmt: skip
 
 
@@ -163,6 +209,84 @@ def of_messages(cast: Cast) -> None:
     })  # fmt: skip
 
 
+def of_subscriptions(cast: Cast) -> None:
+    """A third were removed; most are webhooks."""
+    models.Group.insert(id=1, name="g", created_at=NOW).execute()
+    models.GroupMember.insert(group=1, user=cast.person("user").id, added_at=NOW).execute()
+    put(models.Subscription, lambda n: {
+        "name": f"s{n}", "channel": "inbox" if n % 5 == 1 else "webhook", "topics": '["orders"]', "created_at": NOW,
+        "config": '{"user": "a@example.org"}' if n % 5 == 1 else '{"url": "https://shop.example.org"}', "changed_at": NOW,
+        "owner": EMAIL if n % 2 == 0 else OTHER, "group": 1 if n % 4 == 1 else None, "removed_at": NOW if n % 3 == 2 else None,
+    })  # fmt: skip
+
+
+def of_attempts(cast: Cast) -> None:
+    """Half of them are another subscription's; most were delivered."""
+    of_messages(cast)
+    models.Subscription.insert(
+        id=1, name="s", channel="webhook", topics='["orders"]', config='{"url": "https://shop.example.org"}', created_at=NOW,
+        changed_at=NOW,
+    ).execute()  # fmt: skip
+    put(models.DeliveryAttempt, lambda n: {
+        "message": own_id(n), "subscription_id": 1 + n % 9 // 8, "number": 1, "started_at": at(n), "duration_ms": 5,
+        "outcome": ("retry", "delivered", "retry", "failed")[n % 4], "error": "e" * 300, "request": "{}",
+    })  # fmt: skip
+
+
+def of_networks(cast: Cast) -> None:
+    put(models.AllowedNetwork, lambda n: {
+        "network": f"10.{n // 256}.{n % 256}.0/24", "reason": "r" * 200, "added_by": "cli:x", "added_at": NOW,
+    })  # fmt: skip
+
+
+def of_inbox(cast: Cast) -> None:
+    """Half are one person's, some of them read; they are very many beside the few of a page."""
+    of_messages(cast)
+    models.InboxItem.insert_many(
+        [
+            {
+                "id": n + 1,
+                "user": cast.person(("user", "admin")[n % 2]).id,
+                "message": own_id(n),
+                "subscription_id": 1,
+                "created_at": at(n),
+                "read_at": None if n % 10 else NOW,
+            }
+            for n in range(ROWS)
+        ]
+    ).execute()
+    for table in ("inbox_items", "messages"):
+        models.InboxItem._meta.database.execute_sql(f"ANALYZE TABLE {table}").fetchall()
+
+
+def of_dead_letters(cast: Cast) -> None:
+    """Between as many that were delivered."""
+    of_messages(cast)
+    put(models.Delivery, lambda n: {
+        "message": own_id(n // 2), "subscription_id": n % 2 + 1, "priority": 1, "status": "failed", "attempts": 8,
+        "created_at": NOW, "ended_at": NOW, "fingerprint": MARK if n % 2 == 0 else f"{n:016x}", "error": "e",
+    }, range(2 * ROWS))  # fmt: skip
+    put(models.Delivery, lambda n: {
+        "message": own_id(n), "subscription_id": 3, "priority": 1, "status": "delivered", "attempts": 1, "created_at": NOW,
+        "ended_at": NOW,
+    })  # fmt: skip
+
+
+def of_groups_of_dead_letters(cast: Cast) -> None:
+    """Each of two."""
+    of_messages(cast)
+    put(models.Delivery, lambda n: {
+        "message": own_id(n), "subscription_id": n % 2 + 1, "priority": 1, "status": "failed", "attempts": 8,
+        "created_at": NOW, "ended_at": NOW, "fingerprint": f"{n // 4:016x}", "error": "e",
+    })  # fmt: skip
+
+
+def of_moves(cast: Cast) -> None:
+    put(models.DeadLetterMove, lambda n: {
+        "kind": "retry", "selection": "{}", "reason": "", "created_by": "x", "created_at": NOW, "total": 1, "state": "final",
+    })  # fmt: skip
+
+
 FILLING: dict[str, Callable[[Cast], None]] = {
     f"{P}/auth/sessions": of_sessions,
     f"{P}/users/{{user_id}}/sessions": of_sessions,
@@ -170,11 +294,23 @@ FILLING: dict[str, Callable[[Cast], None]] = {
     f"{P}/groups": of_groups,
     f"{P}/groups/{{group_id}}/members": of_members,
     f"{P}/clients": of_clients,
+    f"{P}/topics": of_topics,
     f"{P}/certificates": of_certificates,
     f"{P}/announcements": of_announcements,
+    f"{P}/inbox": of_inbox,
     f"{P}/ingest-failures": of_failures,
+    f"{P}/breakers": of_breakers,
+    f"{P}/breakers/events": of_breaker_events,
+    f"{P}/workers": of_workers,
+    f"{P}/dead-letters/groups": of_groups_of_dead_letters,
+    f"{P}/dead-letters": of_dead_letters,
+    f"{P}/dead-letters/moves": of_moves,
     f"{P}/audit": of_audit,
     f"{P}/messages": of_messages,
+    f"{P}/subscriptions": of_subscriptions,
+    f"{P}/webhooks": of_subscriptions,
+    f"{P}/webhooks/{{subscription_id}}/logs": of_attempts,
+    f"{P}/webhooks/allowed-networks": of_networks,
 }
 
 
@@ -199,7 +335,7 @@ def test_every_filter_is_paged_by_an_index(cast: Cast, database: pw.Database, pa
     who = "user" if path.endswith("/auth/sessions") else role
     with connected():
         FILLING[path](cast)
-        real = path.format(user_id=cast.person("user").id, group_id=1)
+        real = path.format(user_id=cast.person("user").id, group_id=1, subscription_id=1)
         headers = {"Authorization": f"Bearer {cast.token(who)}"}
         for query in asked:
             check(cast, real, query, headers)

@@ -13,21 +13,29 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from support import dead
 from support.cast import PASSWORD, Cast, Shelf
 from support.certs import Authority
+from support.fake_webhook import FakeWebhook
 from support.requests import signing_request
+from support.subscribed import attempt, delivery
 
 from messagebroker.client import ApiClient, AsyncApiClient, Caller, Problem
 from messagebroker.client.calls import Call
+from messagebroker.client.dead_letters import Selection
 from messagebroker.client.renewal import OF_COMPONENTS
-from messagebroker.db.models import Client, IngestFailure
-from messagebroker.ops import clock, ids
+from messagebroker.db.models import Client, IngestFailure, Subscription
+from messagebroker.ops import breaker_events, clock, ids, inbox
 
 NOT_FOR_PEOPLE = {
     ("GET", "/metrics"): "Prometheus reads it",
     ("GET", "/api/v1/metrics"): "Prometheus reads it",
     ("GET", "/openapi.json"): "for programs that make programs",
     ("GET", "/docs"): "a page for browsers",
+    **{
+        ("POST", f"/api/v1/pull/{{subscription_id}}{verb}"): "clients call it with their certificate, by `PullClient`"
+        for verb in ("", "/acknowledge", "/extend", "/return")
+    },
     ("POST", "/api/v1/certificates/renew"): "proxies ask it for their clients, which call `MessageBroker.renew_certificate`",
 }
 HEALTH = {("GET", f"{prefix}/health{end}") for prefix in ("", "/api/v1") for end in ("", "/ready")}
@@ -123,6 +131,23 @@ def test_no_endpoint_is_forgotten(cast: Cast, ca: Path) -> None:
     assert not known & NOT_FOR_PEOPLE.keys()
 
 
+def test_inbox(api: Any, cast: Cast) -> None:
+    me = as_(cast, "user")
+    messages = [ids.parse(Shelf(cast.settings).put(f"body {n}")) or b"" for n in range(3)]
+    inbox.add(messages, [cast.person("user").id], 1)
+    found = api.inbox(me, limit=2)
+    assert [item.message.message_id for item in found.items] == [ids.text(one) for one in messages[:0:-1]]
+    assert (api.unread_count(me).unread, found.next is not None) == (3, True)
+    newest, second = found.items
+    opened = api.open_inbox_item(me, newest.id)
+    assert (opened.message.body, opened.item.read_at) == ("body 2", None)
+    assert api.read_inbox_item(me, newest.id).read_at is not None
+    assert [item.id for item in api.inbox(me, unread=True).items] == [second.id, second.id - 1]
+    assert api.read_whole_inbox(me, second.id).marked == 2
+    assert api.unread_inbox_item(me, newest.id).read_at is None
+    assert api.unread_count(me).unread == 1
+
+
 def test_sessions_and_second_factors(api: Any, cast: Cast) -> None:
     token = api.login("user@example.org", PASSWORD)
     other, me = api.login("user@example.org", PASSWORD), Caller(token=token.access_token)
@@ -176,6 +201,21 @@ def test_groups(api: Any, cast: Cast) -> None:
     assert caught.value.status == 404
 
 
+def test_topics(api: Any, cast: Cast) -> None:
+    admin, user = as_(cast, "admin"), as_(cast, "user")
+    made = api.create_topic(admin, "orders/eu", schema={"type": "object"}, must_route=True)
+    assert (made.schema, made.must_route, made.policy_number) == ({"type": "object"}, True, None)
+    changed = api.change_topic(admin, "orders/eu", schema=None, deprecated=True, if_match=made.etag)
+    assert (changed.schema, changed.has_schema, changed.must_route) == (None, False, True)
+    assert api.topic(user, "orders/eu").deprecated_at == changed.deprecated_at is not None
+    with pytest.raises(Problem) as caught:
+        api.remove_topic(admin, "orders/eu", if_match=made.etag)
+    assert caught.value.name == "changed-meanwhile"
+    assert [topic.name for topic in api.topics(user).items] == ["orders/eu"]
+    api.remove_topic(admin, "orders/eu", if_match=changed.etag)
+    assert api.topics(user).items == []
+
+
 def test_clients_and_certificates(api_online: Any, online: Cast) -> None:
     api, admin = api_online, as_(online, "admin")
     made = api.register_client(admin, "till-7", owner="user@example.org", rate=5)
@@ -225,6 +265,38 @@ def test_failures(api: Any, cast: Cast) -> None:
     assert caught.value.name == "still-refused"
 
 
+def test_breakers(api_online: Any, online: Cast) -> None:
+    api, operator, now = api_online, as_(online, "operator"), clock.now()
+    row = {"name": "orders", "channel": "webhook", "topics": "[]", "config": "{}", "created_at": now, "changed_at": now}
+    number = Subscription.insert(row).execute()
+    breaker_events.change(number, "open", "HTTP 503")
+    assert [(one.subscription_id, one.name) for one in api.breakers(operator, state="open").items] == [(number, "orders")]
+    assert api.status(operator).open_breakers == 1
+    assert api.reset_breaker(operator, number).state == "closed"
+    assert [one.state for one in api.breaker_events(operator, subscription_id=number).items] == ["closed", "open"]
+    assert len(api.breaker_events(operator, limit=1).items) == 1
+
+
+def test_dead_letters(api: Any, cast: Cast) -> None:
+    operator = as_(cast, "operator")
+    number = dead.subscription("shop")
+    messages = dead.fail(3, number)
+    chosen = Selection(subscription_id=number)
+    assert [(group.subscription, group.count) for group in api.dead_letter_groups(operator).items] == [("shop", 3)]
+    assert len(api.dead_letters(operator, subscription_id=number).items) == 3
+    assert api.preview_dead_letters(operator, chosen).count == 3
+    move = api.retry_dead_letters(operator, chosen, rate=5, reason="up again")
+    assert (move.total, move.rate, move.selection) == (3, 5, {"subscription_id": number})
+    undone = api.undo_dead_letter_move(operator, move.id)
+    assert (undone.count, undone.not_moved) == (0, 3)
+    purge = api.purge_dead_letters(operator, Selection(all=True), confirm=3, reason="closed")
+    assert [one.id for one in api.dead_letter_moves(operator).items] == [purge.id, move.id]
+    assert api.dead_letter_move(operator, purge.id).state == "running"
+    found = api.message_timeline(operator, ids.text(messages[0]))
+    assert [event.kind for event in found.events] == ["accepted", "stored", "routed", "failed"]
+    assert (found.message.message_id, found.deliveries[0].status) == (ids.text(messages[0]), "failed")
+
+
 def test_announcements(api: Any, cast: Cast) -> None:
     operator, now = as_(cast, "operator"), clock.now()
     made = api.announce(operator, "back at 9", now + timedelta(hours=1), severity="warning")
@@ -251,3 +323,59 @@ def test_the_system_and_its_log(api: Any, cast: Cast) -> None:
     rows = api.export_audit(admin, "jsonl", action="announcement.create").decode().splitlines()
     assert len(rows) == 1
     assert re.search(r'"action":"announcement.create"', rows[0])
+
+
+def test_queues_and_workers(api_online: Any, online: Cast) -> None:
+    api, operator = api_online, as_(online, "operator")
+    assert api.pause_queue(operator, "low", reason="why").changed
+    states = {queue.queue: queue for queue in api.queue_stats(operator).queues}
+    assert states["low"].paused.reason == "why"
+    assert states["high"].paused is None
+    assert api.queue_stats(operator).redis.commands > 0
+    assert [channel.channel for channel in api.queue_stats(operator).channels] == ["webhook", "email", "inbox", "pull"]
+    assert api.resume_queue(operator, "low").paused is None
+    assert api.peek_queue(operator, "low", limit=5).items == []
+    before = api.preview_purge_queue(operator, "low").before
+    assert api.purge_queue(operator, "low", "low", "why", before=before).cancelled == 0
+    assert api.reset_stuck(operator, older_than=600, dry_run=True).messages == 0
+    assert api.workers(operator).items == []
+    assert api.scale_workers(operator, threads=3).threads.value == 3
+    assert api.scale_workers(operator, deliveries=9).threads.value == 3, "what is left out stays"
+    assert api.scale_workers(operator, threads=None).threads is None
+    assert api.concurrency(operator).deliveries.value == 9
+
+
+def test_subscriptions_and_webhooks(api: Any, cast: Cast, shelf: Shelf, fake_webhook: type[FakeWebhook]) -> None:
+    admin, url = as_(cast, "admin"), "https://shop.example.org/hooks"
+    made = api.subscribe(admin, "shop", "webhook", ["orders*"], config={"url": url}, owner="user@example.org")
+    assert made.signing_secret.startswith("whsec_")
+    changed = api.change_subscription(admin, made.id, config={"timeout": 20}, owner=None, if_match=made.etag)
+    assert (changed.config["url"], changed.config["timeout"], changed.owner) == (url, 20, None)
+    assert api.subscription(admin, made.id).etag == changed.etag
+    assert [one.id for one in api.subscriptions(admin, channel="webhook").items] == [made.id]
+    assert api.disable_subscription(admin, made.id, "resting").disabled_why == "resting"
+    assert api.enable_subscription(admin, made.id).disabled_at is None
+    message = delivery(shelf, made.id)
+    attempt(message, made.id, "retry")
+    assert [one.id for one in api.webhooks(admin).items] == [made.id]
+    assert api.webhook(admin, made.id).failed == 1
+    [entry] = api.webhook_logs(admin, made.id, outcome="retry", answers=True).items
+    assert (entry.message_id, entry.code) == (message, 503)
+    if isinstance(api, ApiClient):  # main has no event loop around a request, as this process has for the other client
+        assert api.test_webhook(admin, made.id).delivered
+    since = clock.now() - timedelta(hours=1)
+    assert api.recover_webhook(admin, made.id, since, dry_run=True).found == 1
+    assert api.recover_webhook(admin, made.id, since, rate=10).recovered == 1
+    shelf.put(topic="orders")
+    counted = api.replay_subscription(admin, made.id, since, dry_run=True)
+    assert (counted.found, counted.replayed, counted.next_since) == (1, 0, None)
+    assert api.replay_subscription(admin, made.id, since, rate=10).replayed == 1
+    assert api.resend_webhook(admin, made.id, message).message_id == message
+    assert api.rotate_webhook_secret(admin, made.id).signing_secret != made.signing_secret
+    api.allow_network(admin, "10.1.0.0/16", "the warehouse")
+    assert [one.network for one in api.allowed_networks(admin).items] == ["10.1.0.0/16"]
+    api.disallow_network(admin, "10.1.0.0/16", "moved out")
+    api.remove_subscription(admin, made.id)
+    with pytest.raises(Problem) as caught:
+        api.subscription(admin, made.id)
+    assert caught.value.status == 404

@@ -14,10 +14,16 @@ def test_depth_in_messages(cast: Cast, redis_url: str) -> None:
     redis = connect(load({}, data_dir=cast.settings.data_dir, environment="test", redis_url=redis_url))
     redis.hset(DEPTH, "high", 500)
     cast.http.app = main_app.make(cast.settings, watcher=cast.watcher, redis=redis)
-    queues = {queue.pop("queue"): queue for queue in cast.get(PATH, "operator").json["queues"]}
+    answer = cast.get(PATH, "operator").json
+    queues = {queue.pop("queue"): queue for queue in answer["queues"]}
     redis.close()
     assert list(queues) == ["critical", "high", "normal", "low", "ops"]
-    assert queues["high"] == {"messages": 500, "calls": 0, "running": 0, "oldest_seconds": 0, "dead_letters": 0}
+    assert queues["high"] == {
+        "waiting": 500, "running": 0, "delayed": 0, "failed": 0, "stuck": 0, "oldest_seconds": 0, "in_per_second": 0,
+        "stored_per_second": 0, "delivered_per_second": 0, "workers": 0, "paused": None,
+        "messages": 500, "calls": 0, "dead_letters": 0,
+    }  # fmt: skip
+    assert [channel["channel"] for channel in answer["channels"]] == ["webhook", "email", "inbox", "pull"]
 
 
 def test_without_redis_it_is_a_503(cast: Cast) -> None:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from support.cast import TEST, Cast, Shelf
@@ -16,16 +17,29 @@ from support.endpoints import right_of, routed
 from support.pki import peer
 from support.records import KEY, record
 from support.requests import signing_request
+from support.subscribed import delivery, webhook
 
 from messagebroker.db.connection import database
-from messagebroker.db.models import Client, User
-from messagebroker.ops import announcements, certificates, clock, failures, group_members, groups, ids, sessions, users
+from messagebroker.db.models import Client, DeadLetterMove, InboxItem, Topic, User
+from messagebroker.ops import (
+    announcements,
+    certificates,
+    clock,
+    failures,
+    group_members,
+    groups,
+    ids,
+    inbox,
+    sessions,
+    users,
+)
 
 API = "/api/v1"
 WHO = ("owner", "member", "manager", "outsider", "user_manager", "operator", "admin")
 """Of the client `acme`; in its group; the group's manager; nobody to it; and three roles that have nothing to do with it."""
 
 CSR = {"csr": signing_request().decode()}
+MESSAGE = {"message_id": "0190b8e0-7c1e-7cc3-98c4-dc0c0c07398f"}
 
 
 @dataclass
@@ -55,9 +69,21 @@ TABLE = [
     row("GET", "messages/{message_id}",                    "404 404 404 404 404 404 404", message_id="unknown"),
     row("GET", "messages/{message_id}/body",               "200 200 200 404 404 200 200"),
     row("GET", "messages/{message_id}/body",               "404 200 200 404 404 200 200", message_id="on_topic"),
+    row("GET", "messages/{message_id}/timeline",           "200 200 200 404 404 200 200"),
+    row("GET", "messages/{message_id}/timeline",           "404 200 200 404 404 200 200", message_id="on_topic"),
+    row("GET", "messages/{message_id}/timeline",           "404 404 404 404 404 404 404", message_id="unknown"),
     row("POST", "messages/{message_id}/cancel",            "403 403 403 403 403 200 200", message_id="scheduled"),
+    row("GET", "inbox/{item}",                             "200 404 404 404 404 404 404"),
+    row("GET", "inbox/{item}",                             "404 404 404 404 404 404 404", item="no_item"),
+    row("POST", "inbox/{item}/read",                       "200 404 404 404 404 404 404"),
+    row("POST", "inbox/{item}/unread",                     "200 404 404 404 404 404 404"),
     row("GET", "ingest-failures/{message_id}",             "403 403 403 403 403 200 200", message_id="failure"),
     row("POST", "ingest-failures/{message_id}/retry",      "403 403 403 403 403 200 200", message_id="failure"),
+    row("GET", "queue/{queue}/peek",                       "403 403 403 403 403 200 200"),
+    row("POST", "queue/{queue}/pause",                     "403 403 403 403 403 200 200", {"reason": "x"}),
+    row("POST", "queue/{queue}/resume",                    "403 403 403 403 403 200 200"),
+    row("POST", "queue/{queue}/purge",                     "403 403 403 403 403 200 200", {"dry_run": True}),
+    row("POST", "queue/{queue}/purge",                     "403 403 403 403 403 422 422", {"reason": "x"}),
     row("GET", "clients",                                  "200 200 200 200 200 200 200"),
     row("GET", "clients/{name}",                           "200 200 200 404 404 200 200"),
     row("GET", "clients/{name}",                           "404 404 404 404 404 404 404", name="absent"),
@@ -96,6 +122,32 @@ TABLE = [
     row("GET", "announcements/{number}",                   "403 403 403 403 403 200 200"),
     row("PATCH", "announcements/{number}",                 "403 403 403 403 403 200 200", {"text": "new"}),
     row("DELETE", "announcements/{number}",                "403 403 403 403 403 204 204"),
+    row("GET", "subscriptions",                            "200 200 200 200 200 200 200"),
+    row("GET", "subscriptions/{subscription_id}",          "200 200 200 404 404 200 200"),
+    row("PATCH", "subscriptions/{subscription_id}",        "403 403 403 403 403 403 200", {"name": "new"}),
+    row("DELETE", "subscriptions/{subscription_id}",       "403 403 403 403 403 403 204"),
+    row("POST", "subscriptions/{subscription_id}/disable", "200 403 403 404 404 200 200", {}),
+    row("POST", "subscriptions/{subscription_id}/enable",  "200 403 403 404 404 200 200"),
+    row("POST", "subscriptions/{subscription_id}/replay",  "403 403 403 403 403 200 200", {"since": "2026-01-01T00:00:00Z"}),
+    row("GET", "webhooks",                                 "200 200 200 200 200 200 200"),
+    row("GET", "webhooks/{subscription_id}",               "200 200 200 404 404 200 200"),
+    row("GET", "webhooks/{subscription_id}",               "404 404 404 404 404 404 404", subscription_id="inbox"),
+    row("GET", "webhooks/{subscription_id}/logs",          "200 200 200 404 404 200 200"),
+    row("GET", "webhooks/{subscription_id}/logs",          "200 403 403 404 404 200 200", query="answers=true"),
+    row("POST", "webhooks/{subscription_id}/test",         "404 403 403 404 404 404 404", subscription_id="inbox"),
+    row("POST", "webhooks/{subscription_id}/resend",       "200 403 403 404 404 200 200", MESSAGE),
+    row("POST", "webhooks/{subscription_id}/recover",      "200 403 403 404 404 200 200", {"since": "2026-01-01T00:00:00Z"}),
+    row("POST", "webhooks/{subscription_id}/rotate-secret", "200 403 403 404 404 200 200", {}),
+    row("GET", "dead-letters/moves/{number}",              "403 403 403 403 403 200 200", number="move"),
+    row("POST", "dead-letters/moves/{number}/undo",        "403 403 403 403 403 202 202", number="move"),
+    row("POST", "breakers/{subscription_id}/reset",        "403 403 403 403 403 200 200"),
+    row("GET", "topics/{name}",                            "200 200 200 200 200 200 200"),
+    row("PATCH", "topics/{name}",                          "403 403 403 403 403 403 200", {"description": "new"}),
+    row("DELETE", "topics/{name}",                         "403 403 403 403 403 403 204"),
+    row("POST", "pull/{subscription_id}",                  "403 403 403 403 403 403 403", {}),
+    row("POST", "pull/{subscription_id}/acknowledge",      "403 403 403 403 403 403 403", {"lease_ids": ["x"]}),
+    row("POST", "pull/{subscription_id}/extend",           "403 403 403 403 403 403 403", {"lease_ids": ["x"]}),
+    row("POST", "pull/{subscription_id}/return",           "403 403 403 403 403 403 403", {"lease_ids": ["x"]}),
     # last, because the CA's folder keeps what was revoked
     row("POST", "certificates/{serial}/revoke",            "403 403 403 403 403 403 200", {}),
     row("POST", "clients/{name}/revoke",                   "403 403 403 403 403 403 200", {}),
@@ -104,8 +156,9 @@ TABLE = [
 LISTED: dict[str, dict[str, set[str]]] = {
     "messages": {
         "owner": {"message_id", "scheduled"}, "member": {"message_id", "scheduled", "on_topic"},
-        "manager": {"message_id", "scheduled", "on_topic"}, "operator": {"message_id", "scheduled", "on_topic", "foreign"},
-        "admin": {"message_id", "scheduled", "on_topic", "foreign"},
+        "manager": {"message_id", "scheduled", "on_topic"},
+        "operator": {"message_id", "scheduled", "on_topic", "foreign", "sent"},
+        "admin": {"message_id", "scheduled", "on_topic", "foreign", "sent"},
     },
     "clients": {
         "owner": {"name"}, "member": {"name"}, "manager": {"name"}, "operator": {"name", "other"}, "admin": {"name", "other"},
@@ -113,6 +166,14 @@ LISTED: dict[str, dict[str, set[str]]] = {
     "groups": {
         "member": {"group_id"}, "manager": {"group_id"}, "outsider": {"their_group"},
         "user_manager": {"group_id", "their_group"}, "admin": {"group_id", "their_group"},
+    },
+    "subscriptions": {
+        "owner": {"subscription_id", "inbox"}, "member": {"subscription_id", "inbox"}, "manager": {"subscription_id", "inbox"},
+        "operator": {"subscription_id", "inbox", "their_webhook"}, "admin": {"subscription_id", "inbox", "their_webhook"},
+    },
+    "webhooks": {
+        "owner": {"subscription_id"}, "member": {"subscription_id"}, "manager": {"subscription_id"},
+        "operator": {"subscription_id", "their_webhook"}, "admin": {"subscription_id", "their_webhook"},
     },
 }  # fmt: skip
 """What is in whose list; nothing in others'."""
@@ -136,21 +197,39 @@ def objects(online: Cast) -> dict[str, Any]:
     group_members.add_member(elsewhere, "outsider@example.org", actor=TEST)
     Client.insert(name="acme", owner="owner@example.org", group=group, created_at=clock.now()).execute()
     Client.insert(name="other", created_at=clock.now()).execute()
+    Topic.insert(name="acme", created_at=clock.now()).execute()  # a client's name is a topic's, too
     issued = online.post(f"{API}/certificates", "admin", json={"name": "acme", **CSR})
     assert issued.status_code == 201, issued.text
+    in_inbox = shelf.put(client_id="other")
+    inbox.add([UUID(in_inbox).bytes], [users.find("owner@example.org").id], 1)
     one = record()
     failures.set_aside(one, KEY, "DataError: too long")
+    mine = {"owner": "owner@example.org", "group_id": group}
+    hook = webhook(online.settings, **mine).id
+    delivery(shelf, hook, message=shelf.put(id=ids.parse(MESSAGE["message_id"]), client_id="nobody", topic="sent"))
+    by_inbox = webhook(online.settings, channel="inbox", config={"group": group}, **mine).id
     people = {name: users.find(f"{name}@example.org").id for name in ("owner", "member", "mate", "operator")}
     now = clock.now()
     return {
         **people, "user_id": people["owner"], "group_id": group, "their_group": elsewhere, "name": "acme", "other": "other",
-        "absent": "absent", "serial": issued.json["serial"], "no_serial": "ab12", "component": _component(online),
+        "absent": "absent", "queue": "low",
+        "serial": issued.json["serial"], "no_serial": "ab12", "component": _component(online),
         "message_id": shelf.put(client_id="acme"), "on_topic": shelf.put(client_id="other", topic="theirs"),
-        "foreign": shelf.put(client_id="other"), "unknown": ids.text(ids.new()), "failure": ids.text(one.id),
+        "foreign": in_inbox, "item": InboxItem.get().id, "no_item": 999_999,
+        "unknown": ids.text(ids.new()), "failure": ids.text(one.id),
         "scheduled": shelf.put(client_id="acme", status="scheduled", due_at=now + timedelta(days=1)),
         "session_id": ids.text(sessions.begin(online.tokens, users.find("owner@example.org")).session),
+        "subscription_id": hook, "inbox": by_inbox, "their_webhook": webhook(online.settings).id, "sent": MESSAGE["message_id"],
         "number": announcements.create("soon", "info", now + timedelta(days=1), now + timedelta(days=2), actor=TEST).id,
+        "move": _move(),
     }  # fmt: skip
+
+
+def _move() -> int:
+    made: Any = DeadLetterMove.insert(
+        kind="retry", selection="{}", reason="", created_by="x", created_at=clock.now(), total=1, state="running"
+    )
+    return int(made.execute())
 
 
 def _component(cast: Cast) -> str:
@@ -193,13 +272,18 @@ def test_what_must_not_be_known_to_exist_is_answered_like_what_does_not(online: 
     """A 404 is worth something only when its words are the same, too."""
     for there, absent in (
         ("messages/{message_id}", "messages/{unknown}"),
+        ("inbox/{item}", "inbox/{no_item}"),
         ("messages/{message_id}/body", "messages/{unknown}/body"),
+        ("messages/{message_id}/timeline", "messages/{unknown}/timeline"),
         ("groups/{group_id}", "groups/999999"),
         ("groups/{group_id}/members", "groups/999999/members"),
         ("clients/{name}", "clients/{absent}"),
         ("messages/counts?client={name}", "messages/counts?client={absent}"),
         ("certificates?name={name}", "certificates?name={absent}"),
         ("certificates/{serial}", "certificates/{no_serial}"),
+        ("subscriptions/{subscription_id}", "subscriptions/999999"),
+        ("webhooks/{subscription_id}", "webhooks/999999"),
+        ("webhooks/{subscription_id}/logs", "webhooks/999999/logs"),
     ):
         found, never = (online.get(f"{API}/{path.format(**objects)}", "outsider") for path in (there, absent))
         assert found.status_code == never.status_code == 404, there
@@ -214,6 +298,9 @@ def _path(row: Row, objects: dict[str, Any]) -> str:
 def _without_names(document: dict[str, Any], objects: dict[str, Any]) -> dict[str, Any]:
     """A problem without what the caller asked for."""
     detail = str(document["detail"])
-    for name in ("message_id", "unknown", "name", "absent", "serial", "no_serial", "group_id"):
+    objects_named = (
+        "message_id", "unknown", "name", "absent", "serial", "no_serial", "group_id", "subscription_id", "item", "no_item",
+    )  # fmt: skip
+    for name in objects_named:
         detail = re.sub(rf"\b({objects[name]}|999999)\b", "…", detail)
     return {**document, "detail": detail}

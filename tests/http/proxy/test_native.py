@@ -83,6 +83,12 @@ def test_trace_and_correlation_travel_along(proxy: Proxy) -> None:
     assert (second.traceparent, second.correlation_id) == (None, None)
 
 
+def test_the_certificate_that_was_shown_travels_along(proxy: Proxy) -> None:
+    proxy.submit({"body": "x"})
+    proxy.batch([{"body": "y"}])
+    assert [record.certificate for record in proxy.queued()] == ["ab12", "ab12"]
+
+
 PAST = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 WRONG: list[tuple[str, Any, int, str, str | None]] = [
     ("broken", b'{"body":"x"', 400, "invalid-json", None),

@@ -129,6 +129,13 @@ def test_a_unit_hides_every_home_but_its_own(role: str) -> None:
     assert ("CapabilityBoundingSet=" in lines) is True
 
 
+def test_a_unit_lets_deliveries_out() -> None:
+    lines = service(PLAN_OF["worker"], here()).splitlines()
+    families = next(line for line in lines if line.startswith("RestrictAddressFamilies="))
+    assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(families.partition("=")[2].split())  # AF_UNIX: the system's resolver
+    assert [line for line in lines if line.startswith(("IPAddress", "PrivateNetwork", "SocketBind", "LimitNOFILE"))] == []
+
+
 def test_a_low_port_costs_one_capability() -> None:
     lines = service(PLAN_OF["proxy"], here(ports={"proxy": 443})).splitlines()
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in lines

@@ -1,0 +1,1 @@
+"""Deliveries in a worker: one event loop a process, hundreds under way, few for each destination."""
