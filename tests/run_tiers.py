@@ -4,6 +4,7 @@ A tier fails when a test fails, is skipped or is missing, when it takes longer t
 one of its floors; all together may take `total_seconds`. The exit code is 0 only when every tier is green. A tier with
 `by_hand` runs when it is named, and says why when it is not. One kind of skip is only reported: that of a test
 whose machine cannot have what it needs (tests/support/machine.py), and not that either where CI is set.
+Tests that needed another try (tests/support/tiers.py) are counted in the last lines.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ TESTS = Path(__file__).parent
 _FILE = tomllib.loads((TESTS / "budgets.toml").read_text(encoding="utf-8"))
 BUDGETS: dict[str, dict[str, object]] = {name: table for name, table in _FILE.items() if isinstance(table, dict)}
 TOTAL_SECONDS: float = _FILE["total_seconds"]
+ABOUT_THE_TIER = {"seconds", "about", "by_hand", "processes", "clocked"}
+"""Whatever else its table has is a floor."""
 REPORTS = TESTS.parent / "build" / "tests"
 GRACE_SECONDS = 60.0  # beyond the budget before pytest is stopped: a late tier should still say which test was slow
 
@@ -37,6 +40,7 @@ class Outcome:
     tests: int = 0
     failed: int = 0
     skipped: int = 0
+    tried_again: list[str] = field(default_factory=list)
     impossible: collections.Counter[str] = field(default_factory=collections.Counter)  # skips by what the machine cannot have
     counted: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -111,6 +115,8 @@ def read(junit: Path, outcome: Outcome) -> None:
             reason = skipped.get("message", "")
             outcome.impossible.update([reason] if reason.startswith(CANNOT_HAVE) else [])
         for item in case.iter("property"):
+            if item.get("name") == "tries" and item.get("value") != "1":
+                outcome.tried_again.append(f"{case.get('classname')}.{case.get('name')}")
             if item.get("name") in BUDGETS[outcome.tier]:
                 name = str(item.get("name"))
                 outcome.counted[name] = outcome.counted.get(name, 0) + int(item.get("value", "0"))
@@ -126,7 +132,7 @@ def judge(outcome: Outcome, code: int, budget: float) -> None:
     if outcome.seconds > budget:
         outcome.problems.append(f"took {outcome.seconds:.0f} s, its budget is {budget:.0f} s")
     for name, floor in BUDGETS[outcome.tier].items():
-        if name not in ("seconds", "about", "by_hand", "processes") and outcome.counted.get(name, 0) < int(str(floor)):
+        if name not in ABOUT_THE_TIER and outcome.counted.get(name, 0) < int(str(floor)):
             outcome.problems.append(f"{outcome.counted.get(name, 0)} {name}, its floor is {floor}")
 
 
@@ -146,6 +152,8 @@ def report(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         for reason, count in outcome.impossible.items():
             print(f"NOT RUN in tier {outcome.tier}: {count} tests, because {reason}")
+        for name in outcome.tried_again:
+            print(f"TRIED AGAIN in tier {outcome.tier}: {name}")
         for problem in outcome.problems:
             print(f"FAILED tier {outcome.tier}: {problem}")
     passed, failed, skipped = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped"))

@@ -126,3 +126,47 @@ def test_all_tiers_together_stay_under_the_promise(runner: ModuleType, monkeypat
     assert runner.main([]) == 1
     monkeypatch.setattr(runner, "TOTAL_SECONDS", 11.0)
     assert runner.main([]) == 0
+
+
+A_CLOCK = """
+    import itertools, pytest
+
+    tries = itertools.count(1)
+
+    {mark}
+    def test_in_time():
+        assert next(tries) >= {good}, "too late"
+"""
+
+
+def test_what_holds_a_clock_is_tried_again_and_shown(pytester: pytest.Pytester) -> None:
+    """In a pytest of its own: the third try is good, and the summary says what was wrong with the first two."""
+    result = tried(pytester, mark="@pytest.mark.clocked", good=3)
+    assert result.parseoutcomes() == {"passed": 1, "rerun": 2}
+    assert result.stdout.str().count("AssertionError: too late") == 2
+    assert '<property name="tries" value="3"' in (pytester.path / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_four_times_too_late_is_too_late(pytester: pytest.Pytester) -> None:
+    assert tried(pytester, mark="@pytest.mark.clocked", good=4).parseoutcomes() == {"failed": 1, "rerun": 2}
+
+
+def test_everything_else_has_one_try(pytester: pytest.Pytester) -> None:
+    assert tried(pytester, mark="", good=2).parseoutcomes() == {"failed": 1}
+
+
+def tried(pytester: pytest.Pytester, **words: object) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nmarkers =\n  clocked: see there\njunit_family = xunit1")
+    pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom support.tiers import *")
+    pytester.makepyfile(A_CLOCK.format(**words))
+    return pytester.runpytest_subprocess("--junitxml=junit.xml")
+
+
+def test_tries_are_counted_by_the_runner(runner: ModuleType, tmp_path: Path) -> None:
+    junit = tmp_path / "crash.xml"
+    case = '<testcase classname="tests.x" name="{0}"><properties><property name="tries" value="{0}"/></properties></testcase>'
+    cases = [case.format(tries) for tries in (1, 3)]
+    junit.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>", encoding="utf-8")
+    outcome = runner.Outcome("crash")
+    runner.read(junit, outcome)
+    assert (outcome.passed, outcome.tried_again) == (2, ["tests.x.3"])

@@ -18,6 +18,8 @@ from messagebroker.ops.records import Record
 from messagebroker.ops.redis_client import CRASHES, DEPTH
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.clocked
+
 Enqueue = Callable[[list[Record]], None]
 
 

@@ -31,6 +31,8 @@ from messagebroker.ops.records import CALL_FORMAT, IngestCall, Record, decode_ca
 from messagebroker.ops.redis_client import CRASHES
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.clocked
+
 Enqueue = Callable[[list[Record]], None]
 Start = Callable[..., QueueWorker]
 Eventually = Callable[..., Any]

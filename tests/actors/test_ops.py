@@ -21,6 +21,8 @@ from messagebroker.ops.audit import Actor
 from messagebroker.ops.redis_client import connect
 from messagebroker.settings import load
 
+pytestmark = pytest.mark.clocked
+
 
 @pytest.fixture
 def installed(tmp_path: Path, redis_url: str) -> Iterator[Installed]:

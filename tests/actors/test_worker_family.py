@@ -12,6 +12,8 @@ from messagebroker.actors import worker_family
 from messagebroker.ops.supervisor import Child, Supervisor
 from messagebroker.roles import BY_NAME
 
+pytestmark = pytest.mark.clocked
+
 
 def test_hung_processes_together_take_no_longer_than_the_role_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BY_NAME["worker"].stop_seconds > worker_family._STOP_SECONDS

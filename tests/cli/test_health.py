@@ -15,6 +15,8 @@ from messagebroker.cli import build, health
 from messagebroker.ops.health import Health
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.clocked
+
 
 def asked(*words: str) -> Result:
     return CliRunner().invoke(build(["health", *words]), ["health", *words])

@@ -15,6 +15,8 @@ from support.servers import free_port
 
 from messagebroker.client import CloudEvent, Draft, Problem, Retry, Unreachable
 
+pytestmark = pytest.mark.clocked
+
 Connect = Callable[..., Any]
 TAKEN = Answer(202, {
     "message_id": "0190b8e0-7c1e-7cc3-98c4-dc0c0c07398f", "status": "queued", "client_id": "till-7",

@@ -14,6 +14,8 @@ from support.scripted import DROP, Answer, Asked, Scripted, problem
 
 from messagebroker.client import AsyncPullClient, Problem, PullClient, Retry
 
+pytestmark = pytest.mark.clocked
+
 QUICK = Retry(attempts=3, first_pause=0.01)
 
 

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from support.certs import Issued
 from support.serving import Serving, eventually, request
 
 from messagebroker.http.later import DEFER, Deferred
+
+pytestmark = pytest.mark.clocked
 
 Serve = Callable[..., Serving]
 

@@ -14,6 +14,8 @@ from support.serving import Connection, Serving, eventually, request
 from messagebroker.http.limits import ANONYMOUS_BODY_BYTES
 from messagebroker.ops import metrics
 
+pytestmark = pytest.mark.clocked
+
 Serve = Callable[..., Serving]
 BEGINNING = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 

@@ -17,6 +17,8 @@ import pytest
 from support.certs import Issued
 from support.serving import Connection, Serving, eventually, request
 
+pytestmark = pytest.mark.clocked
+
 RESET = struct.pack("ii", 1, 0)
 
 

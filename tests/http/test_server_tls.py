@@ -17,6 +17,8 @@ from support.serving import Connection, Serving, eventually, read_all
 
 from messagebroker.ops import metrics
 
+pytestmark = pytest.mark.clocked
+
 Serve = Callable[..., Serving]
 BOTH = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 SERVER_LOG = "messagebroker.http.limits"

@@ -51,6 +51,7 @@ def test_it_ends_with_the_transaction_that_it_belongs_to(database: pw.Database) 
     assert audit.page(limit=10) == []
 
 
+@pytest.mark.clocked
 def test_it_costs_the_request_less_than_a_millisecond(database: pw.Database, tmp_path: Path) -> None:
     """A row in the request's own transaction, signed; the best of five, since others use this machine too."""
     keyring.first_secrets(load({}, data_dir=tmp_path, environment="test"))

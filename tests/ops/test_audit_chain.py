@@ -19,6 +19,8 @@ from messagebroker.ops.audit_chain import Chain, Chainer
 from messagebroker.ops.audit_head import Head, HeadFile
 from messagebroker.ops.metrics import AUDIT_CHAIN_BROKEN
 
+pytestmark = pytest.mark.clocked
+
 
 @pytest.fixture
 def log(database: pw.Database, tmp_path: Path) -> Log:

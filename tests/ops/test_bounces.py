@@ -146,6 +146,7 @@ def test_history_does_not_grow_without_end(home: Settings, monkeypatch: pytest.M
     assert found == ["failed", "noted", "noted", "known", "known"]
 
 
+@pytest.mark.clocked
 def test_mails_that_are_made_to_keep_it_busy_are_ignored_or_cut_off(home: Settings) -> None:
     sent = Sent(home)
     parts = b"".join(b"Content-Type: multipart/mixed; Boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(800))

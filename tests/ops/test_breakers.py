@@ -24,6 +24,8 @@ from messagebroker.ops.metrics import BREAKERS_OPEN
 from messagebroker.ops.redis_client import connect
 from messagebroker.settings import Settings, load
 
+pytestmark = pytest.mark.clocked
+
 FAILURES, SECONDS = 3, 0.15
 
 

@@ -8,6 +8,8 @@ import pytest
 from messagebroker.ops import checks
 from messagebroker.ops.checks import Checks
 
+pytestmark = pytest.mark.clocked
+
 
 def test_each_check_says_what_it_found() -> None:
     found = Checks({"redis": lambda: None, "database": lambda: "does not answer"})

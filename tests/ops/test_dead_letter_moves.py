@@ -25,6 +25,8 @@ from messagebroker.ops.dead_letter_selection import Selection
 from messagebroker.ops.deliveries.claiming import claim_chosen
 from messagebroker.ops.deliveries.ending import Result, end
 
+pytestmark = pytest.mark.clocked
+
 Delivery: Any = models.Delivery
 Message: Any = models.Message
 Moved: Any = models.DeadLetterMoved

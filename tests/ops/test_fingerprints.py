@@ -52,6 +52,7 @@ def test_words_stay() -> None:
     )
 
 
+@pytest.mark.clocked
 @pytest.mark.parametrize("part", ["a.", "1:", "a-", "0", "@", "a@", "a+", "[:", "http://", "1."])
 def test_a_text_that_a_receiver_wrote_costs_little(part: str) -> None:
     began = time.perf_counter()

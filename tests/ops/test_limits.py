@@ -69,6 +69,7 @@ def test_a_redis_that_answers_nothing_is_left_alone(monkeypatch: pytest.MonkeyPa
     assert hanging.asked == 2
 
 
+@pytest.mark.clocked
 def test_it_is_asked_again_when_it_is_back(redis: redis_py.Redis) -> None:
     shared = Shared(redis)
     shared._away_until = time.monotonic() + 0.1

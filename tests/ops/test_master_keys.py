@@ -371,6 +371,7 @@ def test_status_and_keys_that_are_missing(installed: Installed) -> None:
     assert master_keys.status(installed.settings)[1].id == old
 
 
+@pytest.mark.clocked
 def test_how_fast_data_keys_are_sealed_anew(installed: Installed) -> None:
     [master] = [key for key, _ in keyring.KeyRing.load(installed.settings).keys]
     public = keyring.KeyRing.load(installed.settings).current_public

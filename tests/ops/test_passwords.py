@@ -58,6 +58,7 @@ def test_what_people_choose_is_refused(common: str) -> None:
         passwords.check(common, "ada@example.org")
 
 
+@pytest.mark.clocked
 def test_the_longest_password_is_judged_quickly() -> None:
     began = time.perf_counter()
     with pytest.raises(WeakPassword):

@@ -38,6 +38,7 @@ def test_it_says_the_same_as_a_search_that_tries_everything() -> None:
         assert matches(pattern, topic) == expected, (pattern, topic)
 
 
+@pytest.mark.clocked
 def test_no_topic_keeps_patterns_busy() -> None:
     """Senders choose topics, and each is looked at for every subscription."""
     topic = "a" * 200

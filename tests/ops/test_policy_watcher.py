@@ -26,6 +26,8 @@ from messagebroker.ops.redis_client import POLICY, POLICY_NUMBER, connect
 from messagebroker.ops.snapshot import Policy, sign, verify
 from messagebroker.settings import Settings, load
 
+pytestmark = pytest.mark.clocked
+
 PACE = policy_watcher.POLL_SECONDS
 
 

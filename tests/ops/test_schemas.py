@@ -12,6 +12,8 @@ import pytest
 from messagebroker.errors import Refused
 from messagebroker.ops.schemas import DRAFTS, LARGEST, Schema, checked
 
+pytestmark = pytest.mark.clocked
+
 BODY = 256 * 1024
 ORDER = {
     "type": "object",

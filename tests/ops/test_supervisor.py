@@ -15,6 +15,8 @@ from support.processes import survivors
 from messagebroker.errors import Unavailable
 from messagebroker.ops.supervisor import Child, Supervisor
 
+pytestmark = pytest.mark.clocked
+
 OBEDIENT = "import sys; print('up', flush=True); sys.stdin.read(); print('down', flush=True)"
 STUBBORN = "import time; print('up', flush=True); time.sleep(60)"
 

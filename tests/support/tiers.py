@@ -1,4 +1,9 @@
-"""pytest's side of the tiers: `pytest` alone runs the quick one, `pytest --tier=crash` another, `--tier=all` everything."""
+"""pytest's side of the tiers: `pytest` alone runs the quick one, `pytest --tier=crash` another, `--tier=all` everything.
+
+A test marked `clocked`, or of a tier that is, holds real clocks against a machine that may be busy with something else.
+When it fails it is tried again, up to TRIES times, and the summary shows what was wrong with each try. All others
+fail at once: a race that shows itself once in a hundred runs is a defect.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ import pytest
 
 _FILE = tomllib.loads((Path(__file__).parents[1] / "budgets.toml").read_text(encoding="utf-8"))
 BUDGETS = {name: table for name, table in _FILE.items() if isinstance(table, dict)}
+
+TRIES = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +31,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    for item in items:
+        if item.get_closest_marker("clocked") or BUDGETS[tier_of(item)].get("clocked"):
+            item.add_marker(pytest.mark.flaky(reruns=TRIES - 1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> None:
+    """Which try it is goes into the report, and with it into the tier's JUnit file."""
+    item.user_properties = [(name, value) for name, value in item.user_properties if name != "tries"]
+    item.user_properties.append(("tries", getattr(item, "execution_count", 1)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was wrong with each try that was not the last one."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"tried again: {report.nodeid}", sep="-", yellow=True)
+        terminalreporter.line(report.longreprtext)
 
 
 def tier_of(item: pytest.Item) -> str:

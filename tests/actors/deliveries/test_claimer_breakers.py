@@ -28,6 +28,8 @@ from messagebroker.ops.redis_client import connect
 from messagebroker.ops.store import store
 from messagebroker.settings import Settings, load
 
+pytestmark = pytest.mark.clocked
+
 
 @pytest.fixture
 def settings(database: pw.Database, tmp_path: Path, redis_url: str) -> Settings:

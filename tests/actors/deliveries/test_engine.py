@@ -34,6 +34,8 @@ from messagebroker.ops.records import Record
 from messagebroker.ops.store import store
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.clocked
+
 ME = b"m" * 16
 
 

@@ -27,6 +27,8 @@ from messagebroker.ops.store import store
 from messagebroker.ops.subscription_pages import page
 from messagebroker.settings import Settings
 
+pytestmark = pytest.mark.clocked
+
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[Callable[..., bytes]]:

@@ -24,7 +24,7 @@ from messagebroker.ops.due import database_now
 from messagebroker.ops.store import store
 from messagebroker.settings import Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.clocked, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture

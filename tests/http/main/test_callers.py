@@ -195,6 +195,7 @@ def test_every_method_of_every_resource_says_who_may(cast: Cast) -> None:
             assert method.upper() in resource.rights, f"{method} {path}"
 
 
+@pytest.mark.clocked
 def test_a_permission_is_checked_in_a_tenth_of_a_millisecond(cast: Cast) -> None:
     """Granted and refused; the best of three medians, since others use this machine too."""
     check = Callers(cast.tokens, open_paths=OPEN_PATHS, anonymous_paths=frozenset())

@@ -73,6 +73,7 @@ def test_the_code_from_the_mail_sets_a_password_once(cast: Cast, server: MailSer
     assert [entry.actor for entry in audited("user.mailed-password")] == ["user:user@example.org"]
 
 
+@pytest.mark.clocked
 def test_every_address_gets_the_same_answer_in_the_same_time(cast: Cast, server: MailServer, calls: list[Any]) -> None:
     users.set_disabled("operator@example.org", True, actor=TEST)
 

@@ -52,6 +52,7 @@ def test_a_cursor_of_somebody_elses_making_is_no_500(cast: Cast, cursor: str) ->
         assert cast.get(path, "admin", params={"cursor": cursor}).status_code in (200, 400)
 
 
+@pytest.mark.clocked
 @pytest.mark.usefixtures("real_hashing")
 def test_the_time_of_a_refusal_tells_nothing(cast: Cast) -> None:
     """Over the whole endpoint: somebody known, nobody, somebody disabled, and somebody with a second factor."""

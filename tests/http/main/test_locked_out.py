@@ -15,6 +15,8 @@ from messagebroker.ops.limits import Shared
 from messagebroker.ops.login_lockout import LoginLockout
 from messagebroker.ops.redis_client import connect
 
+pytestmark = pytest.mark.clocked
+
 LOGIN, OFFICE, TRAIN, ELSEWHERE = "/api/v1/auth/login", "192.0.2.7", "198.51.100.1", "198.51.100.9"
 EMAIL, NEW = "user@example.org", "quite another one 2"
 

@@ -106,6 +106,7 @@ def test_another_content_type_is_refused(cast: Cast) -> None:
     assert_problem(answer, 415, "unsupported-media-type")
 
 
+@pytest.mark.clocked
 @pytest.mark.usefixtures("real_hashing")
 def test_an_unknown_user_takes_as_long_as_a_wrong_password(cast: Cast) -> None:
     users.User.update(password_hash=passwords.hashed(PASSWORD)).execute()

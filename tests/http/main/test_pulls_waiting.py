@@ -22,6 +22,8 @@ from messagebroker.http.main import waiting as waiting_room
 from messagebroker.http.main.pull_watch import LOOK_SECONDS
 from messagebroker.ops import pulls
 
+pytestmark = pytest.mark.clocked
+
 Room = Callable[..., Main]
 at_leisure = pytest.mark.tier("processes")
 of_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # the claims' own tests are in tests/ops

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from support.proxy import Proxy, problem
 
 MESSAGE = {"body": "x"}
@@ -41,6 +42,7 @@ def test_a_request_over_the_rate_frees_its_key(proxy: Proxy) -> None:
     assert proxy.submit(MESSAGE, client="slow", Idempotency_Key="k").status_code == 202
 
 
+@pytest.mark.clocked
 def test_the_rate_is_held_over_time(proxy: Proxy) -> None:
     began = time.monotonic()
     taken = 0

@@ -17,6 +17,8 @@ from support.proxy import Proxy, problem
 
 from messagebroker.http.proxy import lookup
 
+pytestmark = pytest.mark.clocked
+
 Answering = Callable[[httpx.Request], httpx.Response]
 ID = "01900000-0000-7000-8000-000000000001"
 

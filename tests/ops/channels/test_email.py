@@ -26,7 +26,10 @@ from messagebroker.ops.channels.email_config import EmailConfig
 from messagebroker.ops.channels.email_ids import OTHERS, Named, Signer
 from messagebroker.settings import Settings, load
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Requiring AUTH:UserWarning")
+pytestmark = [
+    pytest.mark.clocked,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Requiring AUTH:UserWarning"),
+]
 ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
 TO_ADA = EmailConfig(to=[ADA])
 

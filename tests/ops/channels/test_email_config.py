@@ -15,6 +15,8 @@ from messagebroker.ops.channels import CHANNELS, email_templates
 from messagebroker.ops.channels.email_config import EmailConfig
 from messagebroker.ops.channels.email_templates import render
 
+pytestmark = pytest.mark.clocked
+
 
 def read(**given: Any) -> EmailConfig:
     return msgspec.convert({"to": ["ada@example.org"], **given}, EmailConfig)
