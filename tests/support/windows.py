@@ -30,8 +30,8 @@ LOCKS = ("requirements.lock", "requirements-build.lock")
 INSTALL_SECONDS = 240.0
 SECONDS = 60.0
 TEST_LIBRARIES = {
-    "pytest", "pytest-timeout", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers", "attrs",
-    "colorama", "pyyaml", "aiosmtpd", "atpublic",
+    "pytest", "pytest-timeout", "pytest-rerunfailures", "hypothesis", "iniconfig", "packaging", "pluggy", "pygments",
+    "sortedcontainers", "attrs", "colorama", "pyyaml", "aiosmtpd", "atpublic",
 }  # fmt: skip
 BOOT_TRIES = 5
 START_AGAIN = """
