@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -43,3 +44,13 @@ def test_each_library_is_imported_somewhere() -> None:
         name for name in wanted if not re.search(rf"^\s*(import|from) {modules.get(name, name)}\b", sources, re.MULTILINE)
     }
     assert unused == set()
+
+
+def test_no_two_libraries_bring_the_same_file() -> None:
+    """Which of the two is there would hang on the order in which they were installed."""
+    owners: dict[str, set[str]] = {}
+    for library in metadata.distributions():
+        for file in library.files or []:
+            if file.suffix in {".py", ".pyi", ".so", ".pyd"} and not file.parts[0].startswith(".."):
+                owners.setdefault(str(file), set()).add(library.name)
+    assert {file: names for file, names in owners.items() if len(names) > 1} == {}

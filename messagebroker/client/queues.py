@@ -43,6 +43,15 @@ class Peek(Struct, frozen=True, kw_only=True):
     items: list[Peeked]
 
 
+class Drained(Struct, frozen=True, kw_only=True):
+    """`drained`: nothing waits and nothing runs. Otherwise so many do; ask again."""
+
+    queue: str
+    drained: bool
+    waiting: int
+    running: int
+
+
 class Purged(Struct, frozen=True, kw_only=True):
     """`cancelled` deliveries, `left` to be cancelled by calls with the same `before`; `unstored` messages stay."""
 
@@ -115,6 +124,11 @@ def resume(caller: Caller, queue: str) -> Call[QueueControl]:
     return send(caller, "POST", under(QUEUE, queue, "resume"), _CONTROL)
 
 
+def drain(caller: Caller, queue: str, *, seconds: int = 10, stored: bool = False) -> Call[Drained]:
+    """Whether it is empty, after waiting for that up to ten `seconds`; `stored`: every message is stored will do."""
+    return send(caller, "POST", under(QUEUE, queue, "drain"), _DRAINED, {"seconds": seconds, "stored": stored})
+
+
 def preview_purge(caller: Caller, queue: str) -> Call[Purged]:
     """What `purge_queue` would cancel."""
     return send(caller, "POST", under(QUEUE, queue, "purge"), _PURGED, {"dry_run": True})
@@ -156,6 +170,7 @@ class QueueMethods:
     peek_queue = Method(peek)
     pause_queue = Method(pause)
     resume_queue = Method(resume)
+    drain_queue = Method(drain)
     preview_purge_queue = Method(preview_purge)
     purge_queue = Method(purge)
     reset_stuck = Method(reset_stuck)
@@ -167,6 +182,7 @@ class QueueMethods:
 _STATS = reader(QueueStats)
 _PEEK = reader(Peek)
 _CONTROL = reader(QueueControl)
+_DRAINED = reader(Drained)
 _PURGED = reader(Purged)
 _RESET = reader(StuckReset)
 _WORKERS = reader(Page[Worker])

@@ -40,6 +40,7 @@ from messagebroker.http.main.messages import Messages
 from messagebroker.http.main.password import Password
 from messagebroker.http.main.pulls import Acknowledge, Extend, GiveBack, Judge, Pull
 from messagebroker.http.main.queue_controls import PausedQueue, PurgedQueue, ResetStuck, ResumedQueue
+from messagebroker.http.main.queue_drain import DrainedQueue
 from messagebroker.http.main.queue_peek import Peek
 from messagebroker.http.main.queue_stats import QueueStats
 from messagebroker.http.main.second_factor import ConfirmSecondFactor, MySecondFactor, NewRecoveryCodes, RemoveSecondFactor
@@ -178,6 +179,7 @@ def of_queues(redis: redis_py.Redis, counter: Counter) -> list[Any]:
         Peek(redis),
         PausedQueue(),
         ResumedQueue(),
+        DrainedQueue(redis),
         PurgedQueue(redis),
         ResetStuck(),
         Workers(),

@@ -132,6 +132,7 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("GET", f"{API}/queue/{{queue}}/peek"): {P.QUEUES_READ},
     ("POST", f"{API}/queue/{{queue}}/pause"): {P.QUEUES_MANAGE},
     ("POST", f"{API}/queue/{{queue}}/resume"): {P.QUEUES_MANAGE},
+    ("POST", f"{API}/queue/{{queue}}/drain"): {P.QUEUES_MANAGE},
     ("POST", f"{API}/queue/{{queue}}/purge"): {P.QUEUES_MANAGE},
     ("POST", f"{API}/queue/reset-stuck"): {P.QUEUES_MANAGE},
     ("GET", f"{API}/workers"): {P.QUEUES_READ},

@@ -335,6 +335,7 @@ def test_queues_and_workers(api_online: Any, online: Cast) -> None:
     assert [channel.channel for channel in api.queue_stats(operator).channels] == ["webhook", "email", "inbox", "pull"]
     assert api.resume_queue(operator, "low").paused is None
     assert api.peek_queue(operator, "low", limit=5).items == []
+    assert api.drain_queue(operator, "low", seconds=0).drained
     before = api.preview_purge_queue(operator, "low").before
     assert api.purge_queue(operator, "low", "low", "why", before=before).cancelled == 0
     assert api.reset_stuck(operator, older_than=600, dry_run=True).messages == 0

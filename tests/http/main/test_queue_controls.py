@@ -12,7 +12,7 @@ from support.records import records
 from support.subscribed import delivery, webhook
 
 from messagebroker.db.models import Delivery, Heartbeat
-from messagebroker.ops import clock, concurrency, ids, steering
+from messagebroker.ops import clock, concurrency, draining, ids, steering
 from messagebroker.ops.redis_client import connect
 
 QUEUE = "/api/v1/queue"
@@ -55,6 +55,41 @@ def test_the_next_messages_are_shown(online: Cast, shelf_online: Shelf) -> None:
     assert_problem(online.get(f"{QUEUE}/ops/peek", "operator"), 409, "conflict")
     assert_problem(online.get(f"{QUEUE}/email/peek", "operator"), 404, "not-found")
     assert_problem(online.get(f"{QUEUE}/low/peek?limit=1000", "operator"), 400, "invalid-parameter")
+
+
+def test_it_is_told_when_a_queue_is_empty(online: Cast, shelf_online: Shelf) -> None:
+    number = webhook(online.settings).id
+    delivery(shelf_online, number, "pending", due_at=clock.now() - timedelta(seconds=5))
+    look = {"seconds": 0}
+    left = online.post(f"{QUEUE}/normal/drain", "operator", json=look).json
+    assert left == {"queue": "normal", "drained": False, "waiting": 1, "running": 0}
+    assert online.post(f"{QUEUE}/normal/drain", "operator", json={**look, "stored": True}).json["drained"]
+    assert online.post(f"{QUEUE}/low/drain", "operator", json={}).json["drained"], "the others are waited for by themselves"
+    online.post(f"{QUEUE}/normal/pause", "operator", json={})
+    paused = online.post(f"{QUEUE}/normal/drain", "operator", json={})
+    assert_problem(paused, 409, "conflict")
+    assert "resume normal" in paused.json["detail"]
+    assert_problem(online.post(f"{QUEUE}/email/drain", "operator", json=look), 404, "not-found")
+    assert_problem(online.post(f"{QUEUE}/low/drain", "operator", json={"seconds": 11}), 422, "invalid-field")
+
+
+def test_nobody_is_told_that_it_is_empty_while_redis_is_away(cast: Cast) -> None:
+    assert cast.post(f"{QUEUE}/low/drain", "operator", json={"seconds": 0}).status_code == 503
+
+
+def test_the_wait_is_as_long_as_was_asked(online: Cast, shelf_online: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = webhook(online.settings).id
+    delivery(shelf_online, number, "pending", due_at=clock.now() - timedelta(seconds=5))
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        Delivery.update(status="delivered").execute()
+
+    monkeypatch.setattr(draining.time, "sleep", sleep)
+    monkeypatch.setattr(draining.Counter, "look", lambda self: draining.queue_stats.delivery_counts.count())
+    found = online.post(f"{QUEUE}/normal/drain", "operator", json={"seconds": 5}).json
+    assert (found["drained"], found["waiting"], len(waits)) == (True, 0, 1)
 
 
 def test_a_purge_is_typed(online: Cast, shelf_online: Shelf) -> None:
