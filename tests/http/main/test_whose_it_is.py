@@ -82,6 +82,7 @@ TABLE = [
     row("GET", "queue/{queue}/peek",                       "403 403 403 403 403 200 200"),
     row("POST", "queue/{queue}/pause",                     "403 403 403 403 403 200 200", {"reason": "x"}),
     row("POST", "queue/{queue}/resume",                    "403 403 403 403 403 200 200"),
+    row("POST", "queue/{queue}/drain",                     "403 403 403 403 403 200 200", {"seconds": 0}),
     row("POST", "queue/{queue}/purge",                     "403 403 403 403 403 200 200", {"dry_run": True}),
     row("POST", "queue/{queue}/purge",                     "403 403 403 403 403 422 422", {"reason": "x"}),
     row("GET", "clients",                                  "200 200 200 200 200 200 200"),
