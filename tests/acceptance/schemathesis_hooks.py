@@ -1,7 +1,9 @@
-"""Loaded by schemathesis itself (SCHEMATHESIS_HOOKS): objects that are there, and a session for every request that ends one.
+"""Loaded by schemathesis itself (SCHEMATHESIS_HOOKS): objects that are there, what it must leave alone, a session for each request.
 
 `MESSAGEBROKER_OBJECTS`: JSON, the values of parameters. A key is a parameter's name, or more exactly `METHOD name`,
 `resource.name` or `METHOD resource.name`; `resource` is what follows `/api/v1/` in the path.
+`MESSAGEBROKER_SPARED`: JSON, values of parameters that only GETs may have: schemathesis takes values from answers, too, and
+would end its own session with the number that the list of sessions tells.
 `MESSAGEBROKER_LOGIN`: JSON, `url`, `ca`, and the `body` of a login that is made before each request.
 """
 
@@ -16,6 +18,8 @@ import httpx
 import schemathesis
 
 OBJECTS: dict[str, Any] = json.loads(os.environ.get("MESSAGEBROKER_OBJECTS", "{}"))
+SPARED: dict[str, str] = json.loads(os.environ.get("MESSAGEBROKER_SPARED", "{}"))
+NONE = {"session_id": "00000000-0000-7000-8000-000000000000", "user_id": "999999999"}
 LOGIN: dict[str, Any] = json.loads(os.environ.get("MESSAGEBROKER_LOGIN", "{}"))
 
 
@@ -36,6 +40,16 @@ def _object(method: str, path: str, parameter: dict[str, Any]) -> Any:
     name, resource = parameter["name"], path.removeprefix("/api/v1/").partition("/")[0]
     keys = (f"{method} {resource}.{name}", f"{resource}.{name}", f"{method} {name}", name)
     return next((OBJECTS[key] for key in keys if key in OBJECTS), None)
+
+
+if SPARED:
+
+    @schemathesis.hook("before_call")  # type: ignore[untyped-decorator]
+    def spare(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+        """Another one, which is not there, in place of what must stay."""
+        for name, value in SPARED.items():
+            if case.method != "GET" and str((case.path_parameters or {}).get(name)) == value:
+                case.path_parameters[name] = NONE[name]
 
 
 if LOGIN:
