@@ -1,4 +1,4 @@
-"""Loaded by schemathesis itself (SCHEMATHESIS_HOOKS): objects that are there, what it must leave alone, a session for each request.
+"""Loaded by schemathesis itself (SCHEMATHESIS_HOOKS): objects that are there, what must be left alone, sessions.
 
 `MESSAGEBROKER_OBJECTS`: JSON, the values of parameters. A key is a parameter's name, or more exactly `METHOD name`,
 `resource.name` or `METHOD resource.name`; `resource` is what follows `/api/v1/` in the path.
