@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlencode
 
-from nicegui import context, ui
+from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,11 +13,12 @@ from messagebroker.client import ClientError
 from messagebroker.client.inbox import Item
 from messagebroker.client.requests import Page
 from messagebroker.ui.elements import Tag, Text, link
-from messagebroker.ui.frame import draw_trouble, frame, needs_login, trouble
+from messagebroker.ui.frame import frame, trouble
+from messagebroker.ui.inbox_mark import InboxMark
 from messagebroker.ui.markup import Markup, show, table, tag
 from messagebroker.ui.messages import BUILD_SECONDS, PAGE, remember
 from messagebroker.ui.portal import Portal
-from messagebroker.ui.sessions import End, Session
+from messagebroker.ui.sessions import Session
 from messagebroker.ui.wording import moment
 
 TITLE = "Inbox"
@@ -45,7 +47,8 @@ class Inbox:
             with Tag("div", "heading"):
                 Text("h1", TITLE)
                 if not cursor and any(item.read_at is None for item in found.items):
-                    MarkAll(self.portal, request, found.items[0].id)
+                    read_all = partial(self.portal.api.read_whole_inbox, up_to=found.items[0].id)
+                    InboxMark(self.portal, request, "Mark all as read", read_all)
             with Tag("nav", "chips", aria_label="State"):
                 for name, choice in (("all", False), ("unread", True)):
                     link(name, address(unread=choice), **({"aria_current": "true"} if choice == only_unread else {}))
@@ -55,33 +58,6 @@ class Inbox:
                 _nothing(only_unread, cursor)
             _pager(session, only_unread, cursor, found)
         return None
-
-
-class MarkAll:
-    """The button that marks everything as read, up to the newest item that the page shows."""
-
-    def __init__(self, portal: Portal, request: Request, newest: int) -> None:
-        self.portal = portal
-        self.request = request
-        self.newest = newest
-        with Tag("div", aria_live="polite") as self.place:
-            Text("button", "Mark all as read", "button", type="button").on("click", self.mark)
-
-    async def mark(self) -> None:
-        """Asks main, and shows the inbox as it is then."""
-        session = self.portal.session_of(self.request)
-        if not self.portal.sessions.is_open(session):
-            context.client.open(f"/login?ended={End.EXPIRED}")
-            return
-        self.portal.sessions.used(session)
-        try:
-            await self.portal.api.read_whole_inbox(self.portal.caller_of(self.request, session), self.newest)
-        except ClientError as error:
-            if not needs_login(self.portal, self.request, error):
-                with self.place:
-                    draw_trouble(error)
-            return
-        context.client.open("/inbox")
 
 
 def address(cursor: str = "", *, unread: bool = False) -> str:

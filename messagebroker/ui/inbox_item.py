@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from nicegui import context, ui
+from functools import partial
+
+from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import Response
 
 from messagebroker.client import ClientError
 from messagebroker.client.inbox import Item
 from messagebroker.ui.elements import Tag, Text, link
-from messagebroker.ui.frame import draw_trouble, frame, needs_login, trouble
+from messagebroker.ui.frame import frame, trouble
+from messagebroker.ui.inbox_mark import InboxMark
 from messagebroker.ui.message import draw_body, pair
 from messagebroker.ui.messages import BUILD_SECONDS
 from messagebroker.ui.portal import Portal
-from messagebroker.ui.sessions import End
 from messagebroker.ui.wording import exact, size
 
 TITLE = "Message in the inbox"
@@ -40,40 +42,13 @@ class InboxItem:
             link("← Inbox", "/inbox", "back")
             with Tag("div", "heading"):
                 Text("h1", opened.message.topic)
-                Unreading(self.portal, request, item)
+                InboxMark(self.portal, request, "Mark as unread", partial(self.portal.api.unread_inbox_item, item=item))
             _facts(opened.item)
             with Tag("section", "card body"):
                 Text("h2", "Body")
                 with Tag("div"):
                     draw_body(opened.message)
         return None
-
-
-class Unreading:
-    """The button that makes it unread again, and goes back."""
-
-    def __init__(self, portal: Portal, request: Request, item: int) -> None:
-        self.portal = portal
-        self.request = request
-        self.item = item
-        with Tag("div", aria_live="polite") as self.place:
-            Text("button", "Mark as unread", "button", type="button").on("click", self.mark)
-
-    async def mark(self) -> None:
-        """Asks main."""
-        session = self.portal.session_of(self.request)
-        if not self.portal.sessions.is_open(session):
-            context.client.open(f"/login?ended={End.EXPIRED}")
-            return
-        self.portal.sessions.used(session)
-        try:
-            await self.portal.api.unread_inbox_item(self.portal.caller_of(self.request, session), self.item)
-        except ClientError as error:
-            if not needs_login(self.portal, self.request, error):
-                with self.place:
-                    draw_trouble(error)
-            return
-        context.client.open("/inbox")
 
 
 def _facts(item: Item) -> None:

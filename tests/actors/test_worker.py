@@ -239,6 +239,7 @@ def test_children_end_with_their_parent(tmp_path: Path, servers: tuple[Redis, Ma
         workers.it.start("worker")
         process = workers.it.processes["worker"]
         children = psutil.Process(process.pid).children()
+        assert len(children) == 2
         process.kill()
         workers.until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 10)
     workers.client.close()
