@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.machine import require_tool, tool
+from support.tiers import tried_again
 
 
 @pytest.fixture
@@ -143,7 +144,11 @@ def test_what_holds_a_clock_is_tried_again_and_shown(pytester: pytest.Pytester) 
     """In a pytest of its own: the third try is good, and the summary says what was wrong with the first two."""
     result = tried(pytester, mark="@pytest.mark.clocked", good=3)
     assert result.parseoutcomes() == {"passed": 1, "rerun": 2}
-    assert result.stdout.str().count("AssertionError: too late") == 2
+    said = result.stdout.str()
+    assert said.count("AssertionError: too late") == 2
+    [(first, why), (second, _)] = tried_again(said)
+    assert first == second == "test_what_holds_a_clock_is_tried_again_and_shown.py::test_in_time"
+    assert why.splitlines()[-1].endswith("AssertionError")
     assert '<property name="tries" value="3"' in (pytester.path / "junit.xml").read_text(encoding="utf-8")
 
 
@@ -165,8 +170,9 @@ def tried(pytester: pytest.Pytester, **words: object) -> pytest.RunResult:
 def test_tries_are_counted_by_the_runner(runner: ModuleType, tmp_path: Path) -> None:
     junit = tmp_path / "crash.xml"
     case = '<testcase classname="tests.x" name="{0}"><properties><property name="tries" value="{0}"/></properties></testcase>'
-    cases = [case.format(tries) for tries in (1, 3)]
+    elsewhere = case.format(1).replace("</properties>", '<property name="tried_again" value="a.py::b"/></properties>')
+    cases = [*(case.format(tries) for tries in (1, 3)), elsewhere]
     junit.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>", encoding="utf-8")
     outcome = runner.Outcome("crash")
     runner.read(junit, outcome)
-    assert (outcome.passed, outcome.tried_again) == (2, ["tests.x.3"])
+    assert (outcome.passed, outcome.tried_again) == (3, ["tests.x.3", "a.py::b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,16 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
         mail.send(load({}, smtp_host="localhost", smtp_port=1, **given), TO, SUBJECT, TEXT)
     with pytest.raises(ConfigurationError, match="SMTP_HOST"):
         mail.send(load({}, **given), TO, SUBJECT, TEXT)
+
+
+def test_the_server_of_these_tests_leaves_no_connection_to_the_garbage(tmp_path: Path) -> None:
+    """Neither of a caller that is still there, nor of those that go in the middle of TLS: what is collected is told, as
+    a failure, in whichever test is next."""
+    with MailServer(tmp_path) as server:
+        caller = socket.create_connection(("localhost", server.port))
+        assert caller.recv(3) == b"220"
+    caller.close()
+    with MailServer(tmp_path, "tls") as server:
+        for _ in range(20):
+            socket.create_connection(("localhost", server.port)).close()
+    gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from support.certs import SERVER, Authority
 from support.servers import free_port
 
@@ -35,7 +36,7 @@ class MailServer:
             more = {"ssl_context": context} if security == "tls" else {"tls_context": context, "require_starttls": True}
         if password is not None:
             more |= {"authenticator": self._check, "auth_required": True, "auth_require_tls": security == "starttls"}
-        self._controller = Controller(self, hostname="localhost", port=self.port, **more)
+        self._controller = _Controller(self, hostname="localhost", port=self.port, **more)
 
     def __enter__(self) -> Self:
         self._controller.start()
@@ -77,6 +78,44 @@ class MailServer:
             "mail_from": "broker@example.org",
         }
         return load({}, data_dir=folder, environment="test", **{**given, **more})
+
+
+class _Controller(Controller):
+    """Its loop ends when the last connection has: aiosmtpd leaves what is open to the garbage, and to the next test."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._open: set[_Connection] = set()
+
+    def factory(self) -> SMTP:
+        return _Connection(self._open, self.handler, **self.SMTP_kwargs)
+
+    def stop(self, no_assert: bool = False) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(10)
+        super().stop(no_assert)
+
+    async def _close(self) -> None:
+        assert self.server is not None
+        closed = asyncio.ensure_future(self.server.wait_closed())
+        await asyncio.sleep(0)  # until 3.12 a server that is closed already is not waited for
+        self.server.close()
+        for connection in self._open:
+            connection.transport.abort()
+        await closed
+
+
+class _Connection(SMTP):
+    def __init__(self, everybody: set[_Connection], *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._everybody = everybody
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._everybody.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._everybody.discard(self)
+        super().connection_lost(error)
 
 
 def _context(folder: Path) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ fail at once: a race that shows itself once in a hundred runs is a defect.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("rerun"):
         terminalreporter.section(f"tried again: {report.nodeid}", sep="-", yellow=True)
         terminalreporter.line(report.longreprtext)
+
+
+def tried_again(said: str) -> list[tuple[str, str]]:
+    """Of what another pytest said: the tests that this summary names, each with what was wrong."""
+    found = re.findall(r"^-+ tried again: (.+?) -+$\n(.*?)(?=^-+ tried again: |^={3,} )", said, re.MULTILINE | re.DOTALL)
+    return [(name, why.strip()) for name, why in found]
 
 
 def tier_of(item: pytest.Item) -> str:

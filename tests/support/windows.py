@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from support.machine import require_tool
+from support.tiers import TRIES
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = ("messagebroker", "windows", "docker", "pyproject.toml", "README.md", "LICENSE", "bootstrap.py")
@@ -207,7 +208,8 @@ class Windows:
 
     def begin_tests(self, *words: str, redis_port: int) -> Running:
         """pytest, beside what else runs."""
-        command = ["cmd", self.interpreter, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--timeout=60", *words]
+        options = ["-v", "-p", "no:cacheprovider", "--timeout=60", f"--reruns={TRIES - 1}"]  # its tier is `clocked`
+        command = ["cmd", self.interpreter, "-m", "pytest", *options, *words]
         environment = {**os.environ, "STATE_DIR": str(self.folder), "MESSAGEBROKER_TEST_REDIS": str(redis_port)}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         return Running([str(self.tool), *command], REPOSITORY, environment)

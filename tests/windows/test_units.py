@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
+from support.tiers import tried_again
 from support.windows import REPOSITORY, Running
 from support.windows_units import LEFT_OUT
 
@@ -12,9 +14,16 @@ FLOOR = 2000
 
 
 @pytest.mark.timeout(580)
-def test_the_quick_tests_pass_on_windows(unit_run: Running) -> None:
+@pytest.mark.flaky(reruns=0)  # it looks at a run of the whole session, each test of which had its tries there
+def test_the_quick_tests_pass_on_windows(
+    unit_run: Running, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     ended = unit_run.wait(480)
     said = ended.out
+    for name, why in tried_again(said):
+        record_property("tried_again", name)
+        with capsys.disabled():
+            print(f"\ntried again on Windows: {name}\n{why}")
     assert ended.code == 0, said[-6000:]
     counted = re.search(r"(\d+) passed", said)
     assert counted is not None
