@@ -215,9 +215,8 @@ def undo(
         typer.confirm(f"Undo the {known.kind} of {known.total:,} by {known.created_by}?", abort=True, err=True)
     found = dead_letter_moves.undo(move, this_user())
     if not as_json:
-        typer.echo(
-            f"{found.count:,} are put back, {found.not_moved:,} were not touched, {found.kept:,} were tried again by now"
-        )
+        kept = f"{found.kept:,} were tried again, or expired, by now"
+        typer.echo(f"{found.count:,} are put back, {found.not_moved:,} were not touched, {kept}")
     if wait:
         _follow(move, "undoing", quiet=as_json)
     if as_json:
@@ -250,7 +249,9 @@ def _selection(
 
 def _counted(found: dead_letter_moves.Preview) -> str:
     text = f"{found.count:,} dead letters of {found.subscriptions:,} subscriptions"
-    left = f"; {found.not_retryable:,} of them cannot be retried: their subscription is disabled or removed"
+    left = (
+        f"; {found.not_retryable:,} of them cannot be retried: their subscription is disabled or removed, or they have expired"
+    )
     return text + (left if found.not_retryable else "")
 
 

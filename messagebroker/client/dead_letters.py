@@ -48,7 +48,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterPreview(Struct, frozen=True, kw_only=True):
-    """`not_retryable`: of `count`, those whose subscription is disabled or removed."""
+    """`not_retryable`: of `count`, those whose subscription is disabled or removed, or whose message has expired."""
 
     count: int
     not_retryable: int = 0
@@ -73,7 +73,7 @@ class DeadLetterMove(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterUndo(Struct, frozen=True, kw_only=True):
-    """`count`: put back. `not_moved`: it had not come to them. `kept`: tried again by now."""
+    """`count`: put back. `not_moved`: it had not come to them. `kept`: tried again, or expired, by now."""
 
     id: int
     count: int

@@ -30,13 +30,16 @@ def kept_connection() -> Iterator[None]:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """One transaction on the kept connection.
+    """One transaction on the kept connection; inside of another one, a part of that, which fails as a whole.
 
     On SQLite it takes the write lock at once: a reader that turns writer may be refused without waiting.
 
     Raises:
         Unavailable: when the database does not answer. The commit itself may have happened.
     """
+    if database.in_transaction():  # no savepoint: a deadlock ends it too, and the error would be that it is not there
+        yield
+        return
     with kept_connection(), database.atomic() if is_mysql() else database.atomic("IMMEDIATE"):
         yield
 

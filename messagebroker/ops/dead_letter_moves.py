@@ -14,7 +14,15 @@ from messagebroker.errors import Conflict, NotFound, Refused
 from messagebroker.ops import audit
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.changes import change, locked
-from messagebroker.ops.dead_letter_selection import Selection, as_json, count_by_subscription, document, from_json, refuse_vague
+from messagebroker.ops.dead_letter_selection import (
+    Selection,
+    as_json,
+    count_by_subscription,
+    count_expired,
+    document,
+    from_json,
+    refuse_vague,
+)
 from messagebroker.ops.dead_letters import state_of
 from messagebroker.ops.due import database_now
 
@@ -24,6 +32,7 @@ Delivery: Any = models.Delivery
 
 DEFAULT_RATE, MOST_RATE = 100, 10_000
 UNDO_TIME = timedelta(minutes=10)
+_NONE = "no dead letter is like this; nothing was changed"
 
 
 class NothingSelected(Conflict):
@@ -39,7 +48,8 @@ class UndoOver(Conflict):
 
 
 class Preview(msgspec.Struct, kw_only=True):
-    """What a selection is now. `not_retryable`: of `count`, those whose subscription is disabled or removed."""
+    """What a selection is now. `not_retryable`: of `count`, those whose subscription is disabled or removed, or whose
+    message has expired."""
 
     count: int
     not_retryable: int
@@ -67,14 +77,16 @@ def preview(selection: Selection) -> Preview:
     """How many it would be; raises Refused for a selection that will not do."""
     refuse_vague(selection)
     with connected():
-        return _preview(count_by_subscription(selection))
+        return _preview(selection)
 
 
-def _preview(counts: dict[int, int]) -> Preview:
+def _preview(selection: Selection) -> Preview:
+    counts = count_by_subscription(selection)
     reachable = active(set(counts))
+    unreachable = sum(count for number, count in counts.items() if number not in reachable)
     return Preview(
         count=sum(counts.values()),
-        not_retryable=sum(count for number, count in counts.items() if number not in reachable),
+        not_retryable=unreachable + count_expired(selection, reachable),
         subscriptions=len(counts),
     )
 
@@ -96,7 +108,7 @@ def retry(selection: Selection, actor: Actor, *, rate: int = DEFAULT_RATE, reaso
     if not 1 <= rate <= MOST_RATE:
         raise Refused(f"a rate of {rate} a second: it is between 1 and {MOST_RATE:,}")
     with change():
-        found = _preview(count_by_subscription(selection))
+        found = _preview(selection)
         total = found.count - found.not_retryable
         if not total:
             raise NothingSelected(_why_none(found))
@@ -105,8 +117,10 @@ def retry(selection: Selection, actor: Actor, *, rate: int = DEFAULT_RATE, reaso
 
 def _why_none(found: Preview) -> str:
     if not found.count:
-        return "no dead letter is like this; nothing was changed"
-    return f"all {found.count:,} are for subscriptions that are disabled or removed; enable those first, or purge"
+        return _NONE
+    return (
+        f"all {found.count:,} have expired, or are for subscriptions that are disabled or removed; enable those first, or purge"
+    )
 
 
 def purge(selection: Selection, actor: Actor, *, confirm: int, reason: str) -> MoveView:
@@ -127,12 +141,12 @@ def purge(selection: Selection, actor: Actor, *, confirm: int, reason: str) -> M
     if not reason.strip():
         raise Refused("say why: what is purged is gone")
     with change():
-        found = _preview(count_by_subscription(selection))
-        if not found.count:
-            raise NothingSelected(_why_none(found))
-        if found.count > confirm:
-            raise CountChanged(f"{confirm:,} were confirmed and there are {found.count:,} now; nothing was changed, look again")
-        return _begun("purge", selection, actor, total=found.count, rate=None, reason=reason)
+        count = sum(count_by_subscription(selection).values())
+        if not count:
+            raise NothingSelected(_NONE)
+        if count > confirm:
+            raise CountChanged(f"{confirm:,} were confirmed and there are {count:,} now; nothing was changed, look again")
+        return _begun("purge", selection, actor, total=count, rate=None, reason=reason)
 
 
 def _begun(kind: str, selection: Selection, actor: Actor, *, total: int, rate: int | None, reason: str) -> MoveView:
@@ -161,7 +175,8 @@ def page(limit: int, before: int | None = None) -> list[MoveView]:
 
 
 class Undoing(msgspec.Struct, kw_only=True):
-    """`count`: dead letters that are put back. `not_moved`: those that it had not come to. `kept`: tried again by now."""
+    """`count`: dead letters that are put back. `not_moved`: those that it had not come to. `kept`: tried again, or
+    expired, by now."""
 
     id: int
     count: int

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from messagebroker.db.connection import database
-from messagebroker.db.hints import PRIMARY, by_index
+from messagebroker.db.hints import PRIMARY, by_index, join_in_order
+from messagebroker.db.writing import time_now
 from messagebroker.errors import Refused
 from messagebroker.ops import ids
 from messagebroker.ops.deliveries.claimed import Pair
@@ -75,6 +76,19 @@ def count_by_subscription(selection: Selection) -> dict[int, int]:
     return {int(number): int(count) for number, count in database.execute_sql(f"{what} GROUP BY subscription_id").fetchall()}
 
 
+def count_expired(selection: Selection, numbers: set[int]) -> int:
+    """How many there are for these subscriptions whose message's time has passed. Reads their messages, too."""
+    if not numbers:
+        return 0
+    listed = ",".join(map(str, sorted(numbers)))
+    sql = (
+        f"SELECT COUNT(*) FROM deliveries{_by(selection)} {join_in_order()} messages m ON m.id = message_id"  # nosec B608 # noqa: S608
+        f" WHERE {' AND '.join(_said(selection, 'deliveries.'))}"
+        f" AND subscription_id IN ({listed}) AND m.expires_at <= {time_now().sql}"
+    )
+    return int(database.execute_sql(sql).fetchone()[0])
+
+
 def after(selection: Selection, position: Position | None, limit: int) -> list[Position]:
     """The next ones in the order of the index: by subscription, fingerprint and message."""
     found: list[Position] = []
@@ -106,10 +120,10 @@ def _read(selection: Selection, part: list[str], limit: int) -> list[Position]:
     return [Position(int(number), mark, bytes(message)) for number, mark, message in database.execute_sql(sql).fetchall()]
 
 
-def _said(selection: Selection) -> list[str]:
+def _said(selection: Selection, table: str = "") -> list[str]:
     """Literals, all of them made of digits."""
     _refuse_malformed(selection)
-    found = ["status = 'failed'"]
+    found = [f"{table}status = 'failed'"]  # the only name that messages have too
     if selection.subscription_id is not None:
         found.append(f"subscription_id = {selection.subscription_id:d}")
     if selection.fingerprint is not None:

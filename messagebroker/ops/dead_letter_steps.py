@@ -10,17 +10,15 @@ from typing import Any
 import peewee as pw
 
 from messagebroker.db import models
-from messagebroker.db.models import OPEN_STATUSES
 from messagebroker.ops.changes import locked
 from messagebroker.ops.dead_letter_moves import active, takable
 from messagebroker.ops.dead_letter_selection import Position, after, from_json, pairs, read_position
 from messagebroker.ops.deliveries.claimed import Pair, among
-from messagebroker.ops.deliveries.following import follow
-from messagebroker.ops.due import lock_messages
+from messagebroker.ops.deliveries.following import follow_reopened
+from messagebroker.ops.due import expired, lock_messages
 
 DeadLetterMoved: Any = models.DeadLetterMoved
 Delivery: Any = models.Delivery
-Message: Any = models.Message
 
 
 @dataclass
@@ -64,8 +62,8 @@ def _still_failed(move: Any, found: Sequence[Pair]) -> list[Pair]:
     still = _pairs_of(among(found), Delivery.status == "failed", meant, ~pw.fn.EXISTS(_history(move)))
     if move.kind == "purge":
         return still
-    reachable = active({number for _, number in still})
-    return [pair for pair in still if pair[1] in reachable]
+    reachable, over = active({number for _, number in still}), expired({message for message, _ in still})
+    return [pair for pair in still if pair[1] in reachable and pair[0] not in over]
 
 
 def _history(move: Any) -> Any:
@@ -145,11 +143,7 @@ def _still_marked(move: Any, found: Sequence[Pair]) -> list[Pair]:
 
 
 def _follow(chosen: Sequence[Pair]) -> dict[str, int]:
-    messages = sorted({message for message, _ in chosen})
-    statuses = follow(messages)
-    # an open message is looked at when it expires
-    Message.update(due_at=Message.expires_at).where(Message.id << messages, Message.status << OPEN_STATUSES).execute()
-    return statuses
+    return follow_reopened({message for message, _ in chosen})
 
 
 def _end_of(found: Sequence[Position], limit: int) -> str | None:

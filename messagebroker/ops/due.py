@@ -83,6 +83,13 @@ def lock_messages(ids: Collection[bytes]) -> set[bytes]:
     return {bytes(row[0]) for row in (query.for_update() if is_mysql() else query)}
 
 
+def expired(ids: Collection[bytes]) -> set[bytes]:
+    """Those of them whose time has passed. For callers with a connection."""
+    over = Message.expires_at <= time_now()
+    rows: Any = Message.select(Message.id).where(Message.id << sorted(ids), over).tuples() if ids else ()
+    return {bytes(row[0]) for row in rows}
+
+
 def _over_and_to_begin() -> tuple[list[bytes], list[bytes]]:
     """Those past their time and those whose time has come, LIMIT of each.
 

@@ -21,6 +21,9 @@ from messagebroker.db.models import BEAT_SECONDS, FRESH, Heartbeat
 from messagebroker.errors import BrokerError
 from messagebroker.ops import clock
 
+OUTAGE_SECONDS = 1.0
+"""Between beats that fail: until one succeeds, a worker takes nothing."""
+
 SETTLED_SECONDS = 75.0
 """After a beat that failed, until every process that lives has beaten again: one may hang in a statement for a minute."""
 
@@ -68,6 +71,7 @@ class Heart:
             "started_at": clock.now(),
         }
         self._beaten_at = self._failed_at = float("-inf")  # on the monotonic clock
+        self._is_out = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -87,6 +91,7 @@ class Heart:
 
         By the database's clock, as whoever looks: a machine whose clock is wrong must not seem to be gone.
         """
+        began = time.monotonic()
         with connected():
             now = inspection.clock()
             fields = {"seen_at": now, "details": json.dumps(self.details()) if self.details else None}
@@ -94,18 +99,22 @@ class Heart:
                 Heartbeat.insert(**self._row, **fields).on_conflict_ignore().execute()
                 for silent in Heartbeat.select().where(Heartbeat.seen_at < now - _FORGET):
                     silent.delete_instance()
-        beaten_at = time.monotonic()
-        if self._beaten_at + FRESH.total_seconds() < beaten_at and self._beaten_at > 0:
-            self._failed_at = beaten_at
-        self._beaten_at = beaten_at
+        ended = time.monotonic()
+        if self._beaten_at + FRESH.total_seconds() < ended and self._beaten_at > 0:
+            self._failed_at = ended
+        self._beaten_at = began
+        self._is_out = False
+
+    def is_seen(self) -> bool:
+        """Whether this process' row is fresh: to others it is gone otherwise, and what it holds is theirs."""
+        return time.monotonic() - self._beaten_at < FRESH.total_seconds()
 
     def is_steady(self) -> bool:
         """Whether this process has reached the database for so long without a break that all that live have done so too.
 
         Until then an old row tells of an outage, not of a process that is gone.
         """
-        now = time.monotonic()
-        return now - self._beaten_at < FRESH.total_seconds() and now - self._failed_at > SETTLED_SECONDS
+        return self.is_seen() and time.monotonic() - self._failed_at > SETTLED_SECONDS
 
     def _remove(self) -> None:
         with connected():
@@ -113,7 +122,7 @@ class Heart:
                 own.delete_instance()
 
     def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
+        while not self._stop.wait(OUTAGE_SECONDS if self._is_out else BEAT_SECONDS):
             self._try(self.beat)
 
     def _try(self, step: object) -> None:
@@ -121,8 +130,14 @@ class Heart:
         try:
             step()
         except BrokerError as error:
-            self._failed_at = time.monotonic()
-            _log.warning("no heartbeat", error=str(error))
+            if not self._is_out:
+                _log.warning("no heartbeat", error=str(error))
+            self._note_failure()
         except Exception as error:  # noqa: BLE001 (the next beat may succeed)
-            self._failed_at = time.monotonic()
-            _log.error("no heartbeat", exc_info=error)
+            if not self._is_out:
+                _log.error("no heartbeat", exc_info=error)
+            self._note_failure()
+
+    def _note_failure(self) -> None:
+        self._failed_at = time.monotonic()
+        self._is_out = True

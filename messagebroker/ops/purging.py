@@ -29,7 +29,7 @@ SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Purge:
-    """What a purge finds, or did. Messages that were accepted from `before` on are left alone."""
+    """What a purge finds, or did. What was accepted, or stored, after `before` is left alone."""
 
     queue: str
     before: datetime
@@ -81,8 +81,12 @@ def purge(
 
 
 def _wanted(priority: int, before: datetime) -> Any:
-    """Of one index: it ends in the message's id, which begins with the time of acceptance."""
-    return (Delivery.status == "pending") & (Delivery.priority == priority) & (Delivery.message < ids.floor(before))
+    """What was accepted and stored by then: it is what the preview has counted.
+
+    Of one index: it ends in the message's id, which begins with the time of acceptance.
+    """
+    accepted, stored = Delivery.message < ids.floor(before), Delivery.created_at <= before
+    return (Delivery.status == "pending") & (Delivery.priority == priority) & accepted & stored
 
 
 def _cancel_some(condition: Any, error: str, actor: Actor) -> int:

@@ -22,6 +22,8 @@ from messagebroker.ops.deliveries.subscribed import Subscribed
 from messagebroker.ops.due import database_now, lock_messages
 from messagebroker.ops.records import Record, SealedKey
 
+DeadLetterMove: Any = models.DeadLetterMove
+DeadLetterMoved: Any = models.DeadLetterMoved
 Delivery: Any = models.Delivery
 Message: Any = models.Message
 
@@ -140,12 +142,20 @@ class Replay:
 
     def _not_had(self, messages: list[bytes]) -> list[bytes]:
         """Those that never were for it, and may still be."""
-        had = Delivery.select(Delivery.message).where(
-            Delivery.subscription_id == self._wanting.id, Delivery.message << messages
-        )
         goes = Message.status.in_(_NOT_ENDED_EARLY) & (Message.expires_at.is_null() | (Message.expires_at > database_now()))
-        query = Message.select(Message.id).where(Message.id << messages, goes, Message.id.not_in(had)).order_by(Message.id)
+        had = Message.id.in_(self._deliveries(messages)) | Message.id.in_(self._purged(messages))
+        query = Message.select(Message.id).where(Message.id << messages, goes, ~had).order_by(Message.id)
         return [bytes(row[0]) for row in query.tuples()] if messages else []
+
+    def _deliveries(self, messages: list[bytes]) -> Any:
+        mine = Delivery.subscription_id == self._wanting.id
+        return Delivery.select(Delivery.message).where(mine, Delivery.message << messages)
+
+    def _purged(self, messages: list[bytes]) -> Any:
+        """Somebody wanted to be rid of them for good; their deliveries are not there any more."""
+        mine = (DeadLetterMoved.subscription_id == self._wanting.id) & DeadLetterMoved.undone_at.is_null()
+        of_purges = DeadLetterMoved.select(DeadLetterMoved.message).join(DeadLetterMove).where(DeadLetterMove.kind == "purge")
+        return of_purges.where(mine, DeadLetterMoved.message << messages)
 
     def _records(self, messages: list[bytes]) -> list[Record]:
         """Those of them that its filter on metadata lets pass. Without what is sealed, which only that filter needs."""

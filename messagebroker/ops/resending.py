@@ -16,8 +16,8 @@ from messagebroker.ops import audit, clock, ids
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.cancelling import CANCELLED
 from messagebroker.ops.changes import change
-from messagebroker.ops.deliveries.following import follow
-from messagebroker.ops.due import database_now, lock_messages
+from messagebroker.ops.deliveries.following import follow_reopened
+from messagebroker.ops.due import database_now, expired, lock_messages
 from messagebroker.ops.subscriptions import find
 
 Delivery: Any = models.Delivery
@@ -83,7 +83,7 @@ def preview(number: int, since: datetime, until: datetime | None = None) -> int:
     with connected():
         found = 0
         for batch in _failed(number, since, until or clock.now(), advance=True):
-            found += len(batch)
+            found += len(batch) - len(expired(batch))
             if found >= MOST:
                 break
     return min(found, MOST)
@@ -115,7 +115,8 @@ def _make_due(number: int, batch: list[bytes], first: datetime, rate: int, actor
     with change():
         lock_messages(batch)
         mine = (Delivery.subscription_id == number) & (Delivery.status == "failed") & Delivery.move_id.is_null()
-        still = {bytes(row[0]) for row in Delivery.select(Delivery.message).where(mine, Delivery.message << batch).tuples()}
+        found = Delivery.select(Delivery.message).where(mine, Delivery.message << batch)
+        still = {bytes(row[0]) for row in found.tuples()} - expired(batch)
         step = max(1, rate // 10)  # ten moments a second are spread enough
         chosen = [message_id for message_id in batch if message_id in still]
         for at in range(0, len(chosen), step):
@@ -128,10 +129,8 @@ def _make_due(number: int, batch: list[bytes], first: datetime, rate: int, actor
 
 def reopened(messages: list[bytes]) -> None:
     """Inside of a transaction that has locked these messages: their statuses follow deliveries that begin again."""
-    if not messages:
-        return
-    follow(messages)
-    Message.update(due_at=Message.expires_at).where(Message.id << messages, Message.status == "pending").execute()
+    if messages:
+        follow_reopened(messages)
 
 
 def require_enabled(number: int) -> None:

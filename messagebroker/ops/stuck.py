@@ -20,7 +20,7 @@ from messagebroker.errors import Refused
 from messagebroker.ops import audit, due
 from messagebroker.ops.audit import Actor
 from messagebroker.ops.deliveries.claimed import Pair, among
-from messagebroker.ops.deliveries.following import follow
+from messagebroker.ops.deliveries.following import follow_reopened
 from messagebroker.ops.deliveries.routing import LEASE_SECONDS
 from messagebroker.ops.due import database_now, lock_messages
 from messagebroker.ops.metrics import STATUS_CHANGES
@@ -66,11 +66,12 @@ def reset(older_than: timedelta, actor: Actor) -> Reset:
     Raises:
         Refused, Unavailable: as `look`.
     """
-    found = _all(older_than, actor)
-    if found.total:
-        details = {"older_than_seconds": older_than.total_seconds(), "deliveries": found.deliveries, "messages": found.messages}
-        audit.record_by(actor, "queue.reset-stuck", "queue", "all", details)
-    return found
+    found = look(older_than)
+    if not found.total:
+        return found
+    details = {"older_than_seconds": older_than.total_seconds(), "deliveries": found.deliveries, "messages": found.messages}
+    audit.record_by(actor, "queue.reset-stuck", "queue", "all", details)  # before anything is changed
+    return _all(older_than, actor)
 
 
 def _all(older_than: timedelta, actor: Actor | None) -> Reset:
@@ -129,7 +130,7 @@ def _free(pairs: list[Pair], condition: Any, actor: Actor) -> None:
         lock_messages(messages)
         fields = {"status": "pending", "holder": None, "due_at": database_now(), "asked_by": actor.name}
         Delivery.update(**fields).where(among(pairs), condition).execute()
-        follow(messages)
+        follow_reopened(messages)
 
 
 def _left_behind(before: datetime) -> Iterator[list[bytes]]:

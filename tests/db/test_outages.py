@@ -17,6 +17,7 @@ from support.servers import SqlServer
 from messagebroker.db import schema
 from messagebroker.db.connection import connected, error_number, is_outage, open_database
 from messagebroker.db.models import Client
+from messagebroker.db.writing import writing
 from messagebroker.errors import Unavailable
 from messagebroker.ops import clock
 from messagebroker.settings import load
@@ -127,6 +128,33 @@ def test_a_lock_that_is_waited_for_too_long_and_a_deadlock(sql_server: SqlServer
         transaction.rollback()
     thread.join(60)
     assert [is_outage(error) for error in errors] == [True], [error_number(error) for error in errors]
+
+
+def test_a_deadlock_inside_of_a_transaction_inside_of_another(opened: Any) -> None:
+    """The server ends all of it, savepoints too: who goes back to one is told that there is none, which is no outage."""
+    with connected():
+        for name in ("one", "two"):
+            Client.insert(name=name, created_at=clock.now()).execute()
+    both_hold, errors = threading.Barrier(2, timeout=10), []
+
+    def run(first: str, second: str) -> None:
+        try:
+            with connected(), writing():
+                Client.update(rate=1).where(Client.name == first).execute()
+                both_hold.wait()
+                with writing():
+                    Client.update(rate=1).where(Client.name == second).execute()
+        except (Unavailable, pw.PeeweeException) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=names) for names in (("one", "two"), ("two", "one"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [type(error) for error in errors] == [Unavailable]
+    with connected():
+        assert {row.rate for row in Client.select()} == {1}, "the other one has done its work"
 
 
 def test_a_server_without_a_free_connection(sql_server: SqlServer, opened: Any) -> None:

@@ -109,6 +109,28 @@ def test_a_message_that_expires_does_so_after_a_retry_too(shop: int) -> None:
     assert Message.get().due_at == expires
 
 
+def test_what_has_expired_is_not_retried_but_stays_a_dead_letter(shop: int) -> None:
+    over, alive = fail(3, shop)[:2], fail(2, shop)
+    fail(1, dead.subscription("off", disabled_at=NOW))
+    Message.update(expires_at=clock.now() - timedelta(hours=1)).where(Message.id << over).execute()
+    Message.update(expires_at=clock.now() + timedelta(hours=1)).where(Message.id << alive).execute()
+    found = preview(EVERYTHING)
+    assert (found.count, found.not_retryable) == (6, 3)
+    assert preview(Selection(message_id=ids.text(over[0]))).not_retryable == 1
+    assert preview(Selection(subscription_id=shop, since=NOW - timedelta(hours=1), fingerprint=DOWN)).not_retryable == 2
+    move = at_once()
+    assert move.total == 3
+    advance()
+    assert dead_letter_moves.find(move.id).moved == 3
+    assert statuses() == {"failed": 3, "pending": 3}
+    assert {row.status for row in Delivery.select().where(Delivery.message << over)} == {"failed"}
+    with pytest.raises(NothingSelected, match="have expired"):
+        at_once()
+    purged()
+    advance()
+    assert statuses() == {"cancelled": 3, "pending": 3}, "they can be purged"
+
+
 def test_only_what_was_selected_is_retried(shop: int) -> None:
     other = dead.subscription("other")
     fail(2, shop, DOWN)
@@ -162,7 +184,7 @@ def test_a_clock_that_was_set_back_sends_nothing_round(shop: int, monkeypatch: p
 def test_of_disabled_and_removed_subscriptions_nothing_is_retried(shop: int) -> None:
     off = dead.subscription("off", disabled_at=NOW)
     fail(2, off)
-    with pytest.raises(NothingSelected, match=r"all 2 are for subscriptions that are disabled or removed"):
+    with pytest.raises(NothingSelected, match=r"all 2 have expired, or are for subscriptions that are disabled or removed"):
         at_once()
     fail(1, shop)
     assert at_once().total == 1

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
 import peewee as pw
 import pytest
@@ -90,6 +91,55 @@ def test_a_machine_whose_clock_is_wrong_does_not_seem_to_be_gone(monkeypatch: py
     monkeypatch.setattr(clock, "now", lambda: right - timedelta(hours=1))
     Heart("worker").beat()
     assert heartbeats.alive() == {"worker": Alive(1, 0)}
+
+
+def test_who_is_not_seen_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as others see no fresh row, they take back what this process holds."""
+    heart, now = Heart("worker"), [1000.0]
+    monkeypatch.setattr(heartbeats.time, "monotonic", lambda: now[0])
+    assert not heart.is_seen(), "its first beat may fail"
+    heart.beat()
+    now[0] += heartbeats.BEAT_SECONDS * 2
+    assert heart.is_seen()
+    now[0] += heartbeats.BEAT_SECONDS * 2
+    assert not heart.is_seen()
+    heart.beat()
+    assert heart.is_seen()
+
+
+def test_a_beat_that_took_long_is_as_old_as_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, now, clocks = Heart("worker"), [1000.0], heartbeats.inspection.clock
+
+    def slow() -> datetime:
+        found = clocks()
+        now[0] += 16
+        return found
+
+    monkeypatch.setattr(heartbeats.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(heartbeats.inspection, "clock", slow)
+    heart.beat()
+    assert not heart.is_seen()
+
+
+def test_beats_that_fail_come_sooner_and_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "OUTAGE_SECONDS", 0.02)
+    heart, fails = Heart("worker"), [True] * 3
+    beat = heart.beat
+
+    def at_last() -> None:
+        if fails and fails.pop():
+            raise Unavailable("the database does not answer")
+        beat()
+
+    monkeypatch.setattr(heart, "beat", at_last)
+    with capture_logs() as logs:
+        heart.start()
+        deadline = time.monotonic() + heartbeats.BEAT_SECONDS - 1
+        while not heart.is_seen():
+            assert time.monotonic() < deadline, "it waited as between beats that succeed"
+            time.sleep(0.01)
+    heart.stop()
+    assert [entry["event"] for entry in logs] == ["no heartbeat"]
 
 
 def test_after_an_outage_nobody_is_called_gone_until_all_have_had_time_to_beat(monkeypatch: pytest.MonkeyPatch) -> None:

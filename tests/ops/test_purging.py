@@ -18,6 +18,7 @@ from messagebroker.db.models import Delivery
 from messagebroker.errors import Refused
 from messagebroker.ops import purging
 from messagebroker.ops.due import database_now
+from messagebroker.ops.store import store
 from messagebroker.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -75,6 +76,20 @@ def test_what_comes_after_the_purge_began_is_left_alone(office: Office, client: 
     (new,) = put(office)
     assert purging.purge(client, "normal", reason="x", before=before, actor=TEST).cancelled == 2
     assert status(new) == "pending"
+
+
+def test_what_is_stored_after_somebody_looked_is_left_alone(office: Office, client: redis_py.Redis) -> None:
+    """It was accepted before, and the preview said that it stays."""
+    subscribe()
+    put(office, 2)
+    accepted = office.record()
+    threading.Event().wait(0.005)
+    before = purging.preview(client, "normal").before
+    threading.Event().wait(0.005)
+    store([accepted], office.keys, now=database_now(), router=office.router)
+    assert purging.preview(client, "normal", before).left == 2
+    assert purging.purge(client, "normal", reason="x", before=before, actor=TEST).cancelled == 2
+    assert status(accepted) == "pending"
 
 
 def test_a_long_purge_goes_on_with_the_next_call(

@@ -8,14 +8,17 @@ from typing import Any
 
 import peewee as pw
 import pytest
+from support.dead import later
 from support.queued import audited, put, status
 from support.subscribing import Office, subscribe
 
 from messagebroker.db import models
 from messagebroker.db.connection import connected
 from messagebroker.errors import Conflict, NotFound
-from messagebroker.ops import clock, ids, replaying, subscriptions, timeline
+from messagebroker.ops import clock, dead_letter_moves, due, ids, replaying, subscriptions, timeline
 from messagebroker.ops.audit import Actor
+from messagebroker.ops.dead_letter_pieces import advance
+from messagebroker.ops.dead_letter_selection import Selection
 from messagebroker.ops.deliveries.routing import router_of
 from messagebroker.ops.due import database_now
 from messagebroker.ops.replaying import Replay, Replayed
@@ -189,3 +192,41 @@ def test_several_at_once_give_each_once(office: Office, settings: Settings) -> N
     assert (len(done), sum(done)) == (4, 300)
     assert len(had(number)) == 300
     assert {row.routed for row in Message.select(Message.routed)} == {1}
+
+
+def test_a_message_that_others_have_had_still_expires(office: Office) -> None:
+    """A client that does not pull it in time leaves it to who ends what is over; until then, what is behind it has to wait."""
+    subscribe()
+    expires = clock.now() + HOUR
+    (one,) = put(office, expires_at=clock.micros(expires))
+    Delivery.update(status="delivered", due_at=None, ended_at=clock.now()).execute()
+    Message.update(status="delivered", due_at=None).execute()
+    late = subscribe(channel="pull", client="acme")
+    assert replay(office, late).replayed == 1
+    row = Message.get_by_id(one.id)
+    assert (row.status, row.due_at) == ("processing", row.expires_at)
+    past = clock.now() - HOUR
+    Message.update(expires_at=past, due_at=past).execute()
+    assert due.release_due() == {"delivered": 1}
+    assert Delivery.get(Delivery.subscription_id == late).status == "expired"
+
+
+def test_what_was_purged_as_a_dead_letter_stays_away(office: Office) -> None:
+    number, other = subscribe(), subscribe()
+    gone, back = put(office, 2)
+    Delivery.update(status="delivered", due_at=None).where(Delivery.subscription_id == other).execute()
+    mine = Delivery.subscription_id == number
+    Delivery.update(status="failed", due_at=None, ended_at=clock.now() - HOUR).where(mine).execute()
+    first, second = (
+        dead_letter_moves.purge(Selection(message_id=ids.text(one.id)), ADA, confirm=1, reason="poison") for one in (gone, back)
+    )
+    advance()
+    dead_letter_moves.undo(second.id, ADA)
+    later(first.id)
+    for _ in range(3):
+        advance()
+    assert had(number) == [back.id], "the row of what was purged is gone"
+    assert Replay(office.router, number, rate=50).preview(clock.now() - HOUR).found == 0
+    Delivery.delete().where(mine).execute()  # as if what was undone had never been for it
+    assert replay(office, number).replayed == 1
+    assert had(number) == [back.id]

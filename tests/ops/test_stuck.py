@@ -12,8 +12,8 @@ from support.queued import audited, put, status, statuses
 from support.subscribing import Office, subscribe
 
 from messagebroker.db.models import Delivery, Heartbeat, Message
-from messagebroker.errors import Refused
-from messagebroker.ops import stuck
+from messagebroker.errors import Refused, Unavailable
+from messagebroker.ops import due, stuck
 from messagebroker.ops.deliveries import claiming
 from messagebroker.ops.due import database_now
 from messagebroker.ops.records import Record
@@ -61,6 +61,30 @@ def test_what_is_stuck_is_shown_first_and_then_pending_again(office: Office) -> 
     assert len(claiming.claim([(group, 10) for group in claiming.due()], holder=ME)) == 2
     [entry] = audited("queue.reset-stuck")
     assert '"older_than_seconds": 3600' in entry.details
+
+
+def test_a_reset_that_is_cut_short_is_on_record(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: object) -> None:
+        raise Unavailable("gone away")
+
+    subscribe()
+    claimed(office, GONE, HOUR)
+    monkeypatch.setattr(stuck, "_free", cut)
+    with pytest.raises(Unavailable):
+        stuck.reset(HOUR, TEST)
+    assert len(audited("queue.reset-stuck")) == 1
+
+
+def test_what_was_reset_still_expires(office: Office) -> None:
+    """While it was under way it was looked at once; a client that pulls leaves what is over to others."""
+    subscribe(channel="pull", client="acme")
+    (one,) = put(office)
+    over = database_now() - 2 * HOUR
+    Delivery.update(status="processing", holder=GONE, due_at=over).execute()
+    Message.update(status="processing", expires_at=over, due_at=None).execute()
+    assert stuck.reset(HOUR, TEST).total == 1
+    assert due.release_due() == {"expired": 1}
+    assert status(one) == "expired"
 
 
 def test_the_lease_of_a_client_that_pulls_is_its_own(office: Office) -> None:

@@ -209,6 +209,19 @@ def test_removing_cancels_what_is_open_and_statuses_follow(
         subscription_removal.remove(gone.id, TEST)
 
 
+def test_removing_one_begins_nothing_that_is_scheduled(settings: Settings, shelf: Shelf) -> None:
+    gone, stays = webhook(settings), webhook(settings)
+    tomorrow = clock.now() + timedelta(days=1)
+    one = shelf.put(status="scheduled", deliver_at=tomorrow, due_at=tomorrow)
+    for number in (gone.id, stays.id):
+        delivery(shelf, number, "pending", message=one, due_at=tomorrow)
+    assert subscription_removal.remove(gone.id, TEST) == 1
+    row = Message.get_by_id(ids.parse(one))
+    assert (row.status, row.due_at) == ("scheduled", tomorrow), "who sent it may still take it back"
+    assert subscription_removal.remove(stays.id, TEST) == 1
+    assert Message.get_by_id(ids.parse(one)).status == "cancelled"
+
+
 def test_lists_by_channel_owner_and_person(settings: Settings) -> None:
     for name in ("ada", "bob", "eve"):
         users.create(f"{name}@example.org", "user", actor=TEST)

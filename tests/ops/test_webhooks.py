@@ -208,6 +208,14 @@ def test_all_that_failed_since_a_time_is_due_again_at_a_rate(
     assert len(audited("webhook.recover")) == 2
 
 
+def test_a_recovery_leaves_alone_what_has_expired(shelf: Shelf, shop: Details) -> None:
+    over, alive = delivery(shelf, shop.id, message=shelf.put(expires_at=LONG_AGO)), delivery(shelf, shop.id)
+    assert resending.preview(shop.id, LONG_AGO) == 1
+    found = resending.recover(shop.id, LONG_AGO, None, TEST, rate=100)
+    assert (found.recovered, found.more) == (1, False)
+    assert [row(one, shop.id).status for one in (over, alive)] == ["failed", "pending"]
+
+
 def test_a_recovery_ends_where_it_would_take_too_long(shelf: Shelf, shop: Details, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resending, "BATCH", 2)
     monkeypatch.setattr(resending, "MOST", 4)

@@ -16,6 +16,7 @@ from messagebroker.db.writing import give_up_connection
 from messagebroker.errors import BrokerError
 from messagebroker.ops.breakers import Breakers
 from messagebroker.ops.channels import CHANNELS
+from messagebroker.ops.database_clock import DatabaseClock
 from messagebroker.ops.deliveries import claiming, orphans, rescue
 from messagebroker.ops.deliveries.claimed import Claimed
 from messagebroker.ops.deliveries.claiming import Due
@@ -40,6 +41,7 @@ class Claimer:
         breakers: Breakers,
         paused: Callable[[], frozenset[str]],
         is_steady: Callable[[], bool] = lambda: True,
+        is_seen: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         Args:
@@ -49,6 +51,7 @@ class Claimer:
             paused: the queues that operators stopped.
             is_steady: whether heartbeats tell who is gone. After an outage of the database they do not: it is no crash of
                 anybody's, and three of them would make dead letters of what has done no harm.
+            is_seen: whether others see that this process lives; what it claimed otherwise they would take back at once.
         """
         self.seen_at = time.monotonic()  # of the last round, for the health check
         self._engine = engine
@@ -56,6 +59,8 @@ class Claimer:
         self._breakers = breakers
         self._paused = paused
         self._is_steady = is_steady
+        self._is_seen = is_seen
+        self._clock = DatabaseClock()
         self._probing: set[int] = set()  # subscriptions whose probe this round may send
         self._rescued_at = time.monotonic()
         self._stop = threading.Event()
@@ -97,7 +102,7 @@ class Claimer:
             if time.monotonic() - self._rescued_at > RESCUE_SECONDS:
                 self._rescued_at = time.monotonic()
                 self._rescue()
-            return LOOK_SECONDS, self._claim()
+            return LOOK_SECONDS, self._is_seen() and self._claim()
         except (BrokerError, pw.PeeweeException, redis.RedisError) as error:
             if not self._is_out:
                 _log.warning("deliveries that are due wait", error=str(error))
@@ -176,7 +181,8 @@ class Claimer:
                 self._engine.give_back(subscription, unused)
 
     def _rescue(self) -> None:
-        number = rescue.rescue() if self._is_steady() else 0
+        has_leapt = self._clock.has_leapt()
+        number = rescue.rescue() if self._is_steady() and not has_leapt else 0
         if number:
             _log.warning("deliveries of workers that are gone taken back", number=number)
         self._engine.windows.forget(self._subscriptions.current)

@@ -35,19 +35,21 @@ class Deliveries:
         holder: bytes,
         paused: Callable[[], frozenset[str]],
         is_steady: Callable[[], bool] = lambda: True,
+        is_seen: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`is_steady`: see `Claimer`.
+        """`is_steady`, `is_seen`: see `Claimer`.
 
         Raises:
             ConfigurationError: the private master keys are not on this machine.
         """
         payloads = Payloads(settings)
         self._paused = paused
+        self._is_seen = is_seen
         self.subscriptions = Subscriptions(payloads.ring, lambda: KeyRing.load(settings))
         self.breakers = Breakers(redis, settings)
         subscription_failures.setup(settings)
         self.engine = Engine(settings, payloads, holder, may_try=self._may_try, ended=self._ended)
-        self.claimer = Claimer(self.engine, self.subscriptions, self.breakers, paused, is_steady)
+        self.claimer = Claimer(self.engine, self.subscriptions, self.breakers, paused, is_steady, is_seen)
         self.router = Router(self.subscriptions, payloads, self.engine)
 
     def start(self) -> None:
@@ -68,7 +70,7 @@ class Deliveries:
         return None if self.claimer.lives and silent < _SILENT_SECONDS else f"no look at the table for {silent:.0f} s"
 
     def _may_try(self, subscribed: Subscribed, priority: int) -> bool:
-        return self.breakers.is_closed(subscribed.id) and PRIORITIES[priority] not in self._paused()
+        return self._is_seen() and self.breakers.is_closed(subscribed.id) and PRIORITIES[priority] not in self._paused()
 
     def _ended(self, batch: Sequence[Ended]) -> None:
         """Tells the breakers, once for each destination, and counts for the queues' rates."""
@@ -93,4 +95,4 @@ def _answered(outcome: Outcome) -> bool:
 
 def of_worker(settings: Settings, redis: redis_py.Redis, heart: Heart) -> Deliveries:
     """Those of a worker, which looks at what operators paused."""
-    return Deliveries(settings, redis, bytes.fromhex(heart.instance), steering.paused, heart.is_steady)
+    return Deliveries(settings, redis, bytes.fromhex(heart.instance), steering.paused, heart.is_steady, heart.is_seen)

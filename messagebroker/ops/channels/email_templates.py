@@ -1,7 +1,8 @@
 """Templates of e-mails: Jinja's variables, `if`, `for` and a few filters, and nothing that takes long, or reaches into Python.
 
 What a template may hold is a list, not what it may not: no calls, no arithmetic, no assignments, no macros, no includes. Every
-round of a loop looks at the clock, and output ends at a length, so that whatever somebody writes is rendered soon or refused.
+round of a loop and every filter looks at the clock, and output ends at a length: whatever somebody writes is rendered soon or
+refused.
 """
 
 from __future__ import annotations
@@ -78,12 +79,17 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 @pass_context
+def _timed(context: Context, value: Any) -> Any:
+    """The value, in time."""
+    if time.monotonic() > context["deadline_"]:
+        raise Refused(f"the template took longer than {SECONDS:g} s")
+    return value
+
+
+@pass_context
 def _counted(context: Context, found: Any) -> Iterator[Any]:
-    deadline = context["deadline_"]
     for one in found if isinstance(found, Iterable) and not isinstance(found, str) else ():
-        if time.monotonic() > deadline:
-            raise Refused(f"the template took longer than {SECONDS:g} s")
-        yield one
+        yield _timed(context, one)
 
 
 def _environment(*, html: bool) -> _Environment:
@@ -91,7 +97,7 @@ def _environment(*, html: bool) -> _Environment:
     made = _Environment(autoescape=html, undefined=ChainableUndefined, keep_trailing_newline=True)
     made.globals.clear()
     made.filters = {name: made.filters[name] for name in _FILTERS}
-    made.filters |= _OURS | {"counted_": _counted}
+    made.filters |= _OURS | {"counted_": _counted, "timed_": _timed}
     made.tests = {name: made.tests[name] for name in _TESTS} | {
         name: test for name, test in made.tests.items() if name in ("eq", "ne", "lt", "gt", "le", "ge", "in")
     }
@@ -134,14 +140,20 @@ def _compiled(text: str, html: bool) -> Template:
     try:
         tree = environment.parse(text)
         _hold_to_rules(tree)
+        for filtered in list(tree.find_all(nodes.Filter)):
+            filtered.node = _through("timed_", filtered.node)
         for loop in list(tree.find_all(nodes.For)):
-            loop.iter = nodes.Filter(loop.iter, "counted_", [], [], None, None, lineno=loop.lineno)
+            loop.iter = _through("counted_", loop.iter)
         tree.set_environment(environment)
         return environment.from_string(tree)
     except Refused:
         raise
     except _NOT_READABLE as error:
         raise Refused(f"the template cannot be read: {_line(error)}") from error
+
+
+def _through(name: str, node: Any) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
 def _hold_to_rules(node: nodes.Node, depth: int = 0) -> None:

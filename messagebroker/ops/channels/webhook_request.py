@@ -101,7 +101,7 @@ def signed(message_id: str, body: bytes, signing: list[SigningSecret], now: floa
         signing: the secrets, the current one first.
         now: seconds since 1970.
     """
-    moment = datetime.fromtimestamp(now, UTC)
+    moment = datetime.fromtimestamp(int(now), UTC)  # a float may round up to the next second, and header and signature differ
     text = body.decode()
     valid = [one.secret for one in signing if one.until is None or one.until > moment]
     return {

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from messagebroker.db.bulk import insert, literals
-from messagebroker.db.models import Delivery, DeliveryAttempt, Message
+from messagebroker.db.models import Delivery, DeliveryAttempt
 from messagebroker.db.writing import writing
 from messagebroker.ops import ids, metrics
 from messagebroker.ops.channels import CHANNELS
@@ -20,7 +20,7 @@ from messagebroker.ops.channels.channel import ANSWER_BYTES, Kind, Outcome
 from messagebroker.ops.clock import micros
 from messagebroker.ops.deliveries.claimed import Pair, among
 from messagebroker.ops.deliveries.following import follow
-from messagebroker.ops.due import database_now, lock_messages
+from messagebroker.ops.due import database_now, expired, lock_messages
 from messagebroker.ops.fingerprints import fingerprint
 from messagebroker.ops.subscription_failures import Attempts, attempted
 
@@ -85,7 +85,7 @@ def end(results: Sequence[Result]) -> set[Pair]:
         delivered = [result for result in changed if result.outcome.kind == "delivered"]
         _write_delivered(delivered, now)
         undelivered = [result for result in changed if result.outcome.kind != "delivered"]
-        over = _over({result.message_id for result in undelivered}, now)
+        over = expired({result.message_id for result in undelivered})
         for result in undelivered:
             _write_undelivered(result, before[result.pair].attempts + 1, now, is_over=result.message_id in over)
         statuses = follow({result.message_id for result in ordered}, Counter(result.message_id for result in ordered))
@@ -125,12 +125,6 @@ def _write_delivered(results: Sequence[Result], now: datetime) -> None:
         pairs = [result.pair for result in results if result.keeps_holder == keeps_holder]
         if pairs:
             Delivery.update(**fields, **left, attempts=Delivery.attempts + 1).where(among(pairs)).execute()
-
-
-def _over(ids: set[bytes], now: datetime) -> set[bytes]:
-    """Messages whose time has passed."""
-    rows: Any = Message.select(Message.id).where(Message.id << sorted(ids), Message.expires_at <= now).tuples() if ids else ()
-    return {bytes(row[0]) for row in rows}
 
 
 def _write_undelivered(result: Result, attempts: int, now: datetime, *, is_over: bool) -> None:

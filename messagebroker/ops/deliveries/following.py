@@ -38,10 +38,20 @@ def follow(ids: Collection[bytes], attempts: Mapping[bytes, int] | None = None) 
     return moved
 
 
+def follow_reopened(ids: Collection[bytes]) -> dict[str, int]:
+    """As `follow`, of messages some of whose deliveries begin again: what is open is looked at when it expires."""
+    moved = follow(ids)
+    begun = Message.status << ("pending", "processing")  # one that is scheduled is looked at when it begins
+    Message.update(due_at=Message.expires_at).where(Message.id << sorted(ids), begun).execute()
+    return moved
+
+
 def _set(status: str | None, tries: int, ids: list[bytes]) -> int:
     fields: dict[str, Any] = {"attempts": _counted(tries)} if tries else {}
     if status == "pending":  # one that has begun, or is to begin later, stays what it is
         Message.update(status=status).where(Message.id << ids, Message.status << FINAL_STATUSES).execute()
+    elif status == "processing":  # others of its deliveries have ended, which begins none that is to begin later
+        Message.update(status=status).where(Message.id << ids, Message.status != "scheduled").execute()
     elif status is not None:
         fields["status"] = status
     if status in _ENDS:

@@ -9,17 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import peewee as pw
 import pytest
+import redis as redis_py
 from support.closed_breakers import ClosedBreakers
 from support.subscribing import Office, subscribe
 
 from messagebroker.actors.deliveries import claimer
 from messagebroker.actors.deliveries.claimer import Claimer
-from messagebroker.actors.deliveries.engine import Engine
+from messagebroker.actors.deliveries.engine import CRITICAL, Engine
 from messagebroker.actors.deliveries.items import BEGIN_SECONDS, Item
+from messagebroker.actors.deliveries.service import Deliveries
 from messagebroker.actors.deliveries.writer import Ended
 from messagebroker.db.models import Delivery, DeliveryAttempt, Message, Subscription
 from messagebroker.errors import Unavailable
@@ -30,6 +33,7 @@ from messagebroker.ops.deliveries import claiming, orphans
 from messagebroker.ops.deliveries.routing import Router
 from messagebroker.ops.descriptors import RESERVE
 from messagebroker.ops.due import database_now
+from messagebroker.ops.keyring import create_master_key
 from messagebroker.ops.records import Record
 from messagebroker.ops.store import store
 from messagebroker.settings import Settings
@@ -388,6 +392,46 @@ def test_an_outage_of_the_database_is_no_crash_of_a_worker(running: Running) -> 
     steady = True
     running.claimer._rescue()
     assert (count("pending"), Delivery.get().crashes) == (1, 1)
+
+
+def test_a_database_whose_clock_leapt_calls_nobody_gone(running: Running) -> None:
+    """All leases are over then, and all heartbeats old, though everybody is at work."""
+    subscribe()
+    running.may_try = False
+    running.put()
+    claiming.claim([(group, 1) for group in claiming.due()], holder=b"x" * 16)
+    Delivery.update(due_at=database_now() - timedelta(minutes=5)).execute()
+    has_leapt = True
+    running.claimer._clock.has_leapt = lambda: has_leapt  # type: ignore[method-assign]
+    running.claimer._rescue()
+    assert count("processing") == 1
+    has_leapt = False
+    running.claimer._rescue()
+    assert count("pending") == 1
+
+
+def test_who_is_not_seen_claims_nothing(running: Running) -> None:
+    subscribe()
+    running.may_try = False  # what is stored is claimed from the table
+    running.put()
+    is_seen = False
+    running.claimer._is_seen = lambda: is_seen
+    running.claimer._round()
+    assert (count("pending"), running.channel.works) == (1, [])
+    is_seen = True
+    running.claimer._round()
+    until(lambda: count("delivered") == 1)
+
+
+def test_who_is_not_seen_keeps_nothing_that_it_stores(settings: Settings, database: pw.Database, redis_url: str) -> None:
+    create_master_key(settings)
+    is_seen = False
+    with redis_py.Redis.from_url(redis_url) as client:
+        deliveries = Deliveries(settings, client, ME, frozenset, is_seen=lambda: is_seen)
+        subscribed: Any = SimpleNamespace(id=1)
+        assert not deliveries._may_try(subscribed, CRITICAL)
+        is_seen = True
+        assert deliveries._may_try(subscribed, CRITICAL)
 
 
 def test_what_waited_too_long_for_its_lease_goes_back_and_counts_as_no_crash(running: Running) -> None:

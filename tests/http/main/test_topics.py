@@ -57,6 +57,15 @@ def test_everybody_reads_the_catalogue_by_name(cast: Cast, role: str) -> None:
     assert cast.get(f"{PATH}/zeta", role).json["schema"] is None
 
 
+def test_names_of_any_length_are_turned_past(cast: Cast) -> None:
+    long = ["a" * 200, "b" * 200]
+    for name in long:
+        put(name)
+    first = cast.get(PATH, "admin", params={"limit": 1}).json
+    second = cast.get(PATH, "admin", params={"limit": 1, "cursor": first["next"]}).json
+    assert [topic["name"] for topic in first["items"] + second["items"]] == long
+
+
 @pytest.mark.parametrize("name", ["absent", "beta", "", "a b", "%C3%A4", "x" * 300, "%00", "a/"])
 def test_what_is_not_there_is_a_404(cast: Cast, name: str) -> None:
     put("Beta")

@@ -170,6 +170,16 @@ def test_loops_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - began < 2
 
 
+def test_filters_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes milliseconds of a long text and leaves one character: many fit into a template."""
+    monkeypatch.setattr(email_templates, "SECONDS", 0.1)
+    source = "{{ body|title|first }}" * 2000
+    began = time.monotonic()
+    with pytest.raises(Refused, match="took longer"):
+        render(source, {"body": "many words " * 20_000})
+    assert time.monotonic() - began < 2
+
+
 def test_escapes_of_escapes_end() -> None:
     """Each `json` around another doubles its backslashes."""
     with pytest.raises(Refused, match="more than"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,14 @@ def test_the_vector_of_the_specification() -> None:
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
     }
+
+
+def test_header_and_signature_are_of_the_same_second() -> None:
+    """The last float before a second is nearer to it than the microseconds that times have."""
+    headers = signed("m", b"{}", SIGNING, math.nextafter(1_700_000_001.0, 0))
+    moment = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    assert headers["webhook-signature"] == Verifier(SECRET).sign("m", moment, "{}")
+    assert headers["webhook-timestamp"] == "1700000000"
 
 
 def test_both_secrets_sign_until_the_old_one_ends() -> None:
