@@ -188,11 +188,14 @@ def connected() -> Iterator[None]:
         Unavailable: when the database does not answer.
     """
     try:
-        if database.is_closed():
-            with database.connection_context():
-                yield
-        else:
+        if not database.is_closed():
             yield
+            return
+        database.connect()
+        try:
+            yield
+        finally:
+            database.close()  # nothing where it was given up in between (`writing.py`), which peewee's own block does not bear
     except (pw.PeeweeException, MaxConnectionsExceeded) as error:
         if not is_outage(error):
             raise

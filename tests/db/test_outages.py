@@ -130,6 +130,17 @@ def test_a_lock_that_is_waited_for_too_long_and_a_deadlock(sql_server: SqlServer
     assert [is_outage(error) for error in errors] == [True], [error_number(error) for error in errors]
 
 
+def test_a_connection_that_is_given_up_inside_of_a_block_that_has_it(sql_server: SqlServer, opened: Any) -> None:
+    def lose() -> None:
+        with connected(), writing():
+            sql_server.execute(f"KILL {own_number(opened)}")
+            Client.select().count()
+
+    with pytest.raises(Unavailable):
+        lose()
+    write()
+
+
 def test_a_deadlock_inside_of_a_transaction_inside_of_another(opened: Any) -> None:
     """The server ends all of it, savepoints too: who goes back to one is told that there is none, which is no outage."""
     with connected():
