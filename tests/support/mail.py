@@ -67,6 +67,11 @@ class MailServer:
         return AuthResult(success=right, handled=right)
 
     @property
+    def callers(self) -> int:
+        """Connections that were accepted since the start."""
+        return self._controller.accepted - 1  # the controller's own, which looks whether it works
+
+    @property
     def messages(self) -> list[EmailMessage]:
         return [message_from_bytes(content, policy=default) for _, _, content in self.taken]  # type: ignore[misc]
 
@@ -86,8 +91,10 @@ class _Controller(Controller):
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
         self._open: set[_Connection] = set()
+        self.accepted = 0
 
     def factory(self) -> SMTP:
+        self.accepted += 1
         return _Connection(self._open, self.handler, **self.SMTP_kwargs)
 
     def stop(self, no_assert: bool = False) -> None:
