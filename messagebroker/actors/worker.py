@@ -72,9 +72,7 @@ def work(settings: Settings, stop: threading.Event) -> None:
         running.callback(follower.stop)
         deliveries.start()
         running.callback(deliveries.stop, _DELIVERY_STOP_SECONDS)
-        storing.use(
-            deliveries.router
-        )  # for good: a thread that outlasts the stop still stores, and what it stores has receivers
+        storing.use(deliveries.router)  # for good: a thread may outlast the stop, and what it stores still has receivers
         poller.start()
         running.callback(poller.stop)
         for worker in workers:

@@ -249,10 +249,8 @@ def _selection(
 
 def _counted(found: dead_letter_moves.Preview) -> str:
     text = f"{found.count:,} dead letters of {found.subscriptions:,} subscriptions"
-    left = (
-        f"; {found.not_retryable:,} of them cannot be retried: their subscription is disabled or removed, or they have expired"
-    )
-    return text + (left if found.not_retryable else "")
+    why = "their subscription is disabled or removed, or they have expired"
+    return text + (f"; {found.not_retryable:,} of them cannot be retried: {why}" if found.not_retryable else "")
 
 
 def _tell(move: MoveView, *, wait: bool, as_json: bool) -> None:

@@ -7,6 +7,5 @@ from typing import Annotated
 import msgspec
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
-Cursor = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=300, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")
-]  # of a name: up to 200 characters
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=300, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+"""Where a list goes on. Names, of up to 200 characters, make the longest."""
