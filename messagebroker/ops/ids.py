@@ -47,4 +47,13 @@ def floor(moment: datetime) -> bytes:
 
     Before 1970 there were none: that is as 1970.
     """
-    return max(0, clock.micros(moment) // 1000).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)
+    return _first_of(clock.micros(moment) // 1000)
+
+
+def ceiling(moment: datetime) -> bytes:
+    """The smallest id of the millisecond after `moment`: whatever was drawn by then is below it."""
+    return _first_of(clock.micros(moment) // 1000 + 1)
+
+
+def _first_of(millisecond: int) -> bytes:
+    return max(0, millisecond).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)

@@ -85,7 +85,7 @@ def _wanted(priority: int, before: datetime) -> Any:
 
     Of one index: it ends in the message's id, which begins with the time of acceptance.
     """
-    accepted, stored = Delivery.message < ids.floor(before), Delivery.created_at <= before
+    accepted, stored = Delivery.message < ids.ceiling(before), Delivery.created_at <= before
     return (Delivery.status == "pending") & (Delivery.priority == priority) & accepted & stored
 
 

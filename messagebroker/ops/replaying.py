@@ -96,7 +96,7 @@ class Replay:
         """Only counts."""
         found = 0
         with connected():
-            for position, wanted in self._looks(since, until or clock.now()):
+            for position, wanted in self._looks(since, until):
                 found += len(self._records(wanted))
                 self._report(found)
                 if self._is_enough(found):
@@ -105,8 +105,8 @@ class Replay:
 
     def run(self, since: datetime, until: datetime | None, actor: Actor) -> Replayed:
         """Gives it what was accepted in that time, the oldest first. The ids stay, the times too."""
-        number, until, begin, done = self._wanting.id, until or clock.now(), database_now(), 0
-        told = {"since": since.isoformat(), "until": until.isoformat(), "rate": self._rate}
+        number, begin, done = self._wanting.id, database_now(), 0
+        told = {"since": since.isoformat(), "until": (until or clock.now()).isoformat(), "rate": self._rate}
         rest: bytes | None = None
         with connected():
             audit.record_by(actor, "subscription.replay", "subscription", str(number), told)  # before anything is sent
@@ -128,9 +128,9 @@ class Replay:
         rest = None if position is None else ids.drawn_at(position)
         return Replayed(found=found, replayed=replayed, next_since=rest, lasts_seconds=found / self._rate)
 
-    def _looks(self, since: datetime, until: datetime) -> Iterator[tuple[bytes, list[bytes]]]:
+    def _looks(self, since: datetime, until: datetime | None) -> Iterator[tuple[bytes, list[bytes]]]:
         """Where each look ended, and what it found on topics and of priorities that are wanted."""
-        after, high = None, ids.floor(until)
+        after, high = None, ids.ceiling(clock.now()) if until is None else ids.floor(until)
         while True:
             window = Message.id < high, Message.id >= ids.floor(since) if after is None else Message.id > after
             query = Message.select(Message.id, Message.topic, Message.priority).where(*window).order_by(Message.id).limit(LOOK)

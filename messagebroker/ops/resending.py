@@ -82,7 +82,7 @@ def preview(number: int, since: datetime, until: datetime | None = None) -> int:
     """How many would be found by `recover`, MOST at most."""
     with connected():
         found = 0
-        for batch in _failed(number, since, until or clock.now(), advance=True):
+        for batch in _failed(number, since, until, advance=True):
             found += len(batch) - len(expired(batch))
             if found >= MOST:
                 break
@@ -95,11 +95,11 @@ def recover(number: int, since: datetime, until: datetime | None, actor: Actor, 
     Raises:
         Conflict: the subscription is disabled.
     """
-    until, begin, done, more = until or clock.now(), database_now(), 0, False
+    begin, done, more = database_now(), 0, False
     deadline = time.monotonic() + SECONDS
     with connected():
         require_enabled(number)
-        told = {"since": since.isoformat(), "until": until.isoformat(), "rate": rate}
+        told = {"since": since.isoformat(), "until": (until or clock.now()).isoformat(), "rate": rate}
         audit.record_by(actor, "webhook.recover", "subscription", str(number), told)  # before anything is sent again
         for batch in _failed(number, since, until, advance=False):
             if done >= MOST or time.monotonic() > deadline:
@@ -140,12 +140,12 @@ def require_enabled(number: int) -> None:
         raise Conflict(f"subscription {number} is disabled ({details.disabled_why}); enable it first")
 
 
-def _failed(number: int, since: datetime, until: datetime, *, advance: bool) -> Iterator[list[bytes]]:
-    """Batches of failed deliveries of a time, one range of an index for each kind of error.
+def _failed(number: int, since: datetime, until: datetime | None, *, advance: bool) -> Iterator[list[bytes]]:
+    """Batches of failed deliveries of a time, by default up to now, one range of an index for each kind of error.
 
     `advance` False: what was given before is not failed any more.
     """
-    low, high = ids.floor(since), ids.floor(until)
+    low, high = ids.floor(since), ids.ceiling(clock.now()) if until is None else ids.floor(until)
     for kind in _kinds(number):
         after = None
         failed = (Delivery.status == "failed") & (Delivery.subscription_id == number) & Delivery.move_id.is_null()

@@ -16,7 +16,7 @@ from support.subscribing import Office, subscribe
 
 from messagebroker.db.models import Delivery
 from messagebroker.errors import Refused
-from messagebroker.ops import purging
+from messagebroker.ops import ids, purging
 from messagebroker.ops.due import database_now
 from messagebroker.ops.store import store
 from messagebroker.settings import Settings
@@ -76,6 +76,14 @@ def test_what_comes_after_the_purge_began_is_left_alone(office: Office, client: 
     (new,) = put(office)
     assert purging.purge(client, "normal", reason="x", before=before, actor=TEST).cancelled == 2
     assert status(new) == "pending"
+
+
+def test_what_was_stored_in_this_very_millisecond_is_purged(office: Office, client: redis_py.Redis) -> None:
+    """Ids count whole milliseconds."""
+    subscribe()
+    (one,) = put(office)
+    Delivery.update(created_at=ids.drawn_at(one.id)).execute()
+    assert purging.preview(client, "normal", ids.drawn_at(one.id)).left == 1
 
 
 def test_what_is_stored_after_somebody_looked_is_left_alone(office: Office, client: redis_py.Redis) -> None:

@@ -211,6 +211,15 @@ def test_a_message_that_others_have_had_still_expires(office: Office) -> None:
     assert Delivery.get(Delivery.subscription_id == late).status == "expired"
 
 
+def test_what_came_in_this_very_millisecond_is_found(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids count whole milliseconds."""
+    (one,) = put(office)
+    number = subscribe()
+    monkeypatch.setattr(clock, "now", lambda: ids.drawn_at(one.id))
+    assert Replay(office.router, number, rate=50).preview(clock.now() - HOUR).found == 1
+    assert replay(office, number).replayed == 1
+
+
 def test_what_was_purged_as_a_dead_letter_stays_away(office: Office) -> None:
     number, other = subscribe(), subscribe()
     gone, back = put(office, 2)

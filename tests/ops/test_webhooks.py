@@ -216,6 +216,16 @@ def test_a_recovery_leaves_alone_what_has_expired(shelf: Shelf, shop: Details) -
     assert [row(one, shop.id).status for one in (over, alive)] == ["failed", "pending"]
 
 
+def test_a_recovery_finds_what_failed_in_this_very_millisecond(
+    shelf: Shelf, shop: Details, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids count whole milliseconds."""
+    just_now = ids.parse(delivery(shelf, shop.id)) or b""
+    monkeypatch.setattr(clock, "now", lambda: ids.drawn_at(just_now))
+    assert resending.preview(shop.id, LONG_AGO) == 1
+    assert resending.recover(shop.id, LONG_AGO, None, TEST, rate=100).recovered == 1
+
+
 def test_a_recovery_ends_where_it_would_take_too_long(shelf: Shelf, shop: Details, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resending, "BATCH", 2)
     monkeypatch.setattr(resending, "MOST", 4)
