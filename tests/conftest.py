@@ -19,7 +19,12 @@ from support.emptied import Databases
 from support.fake_webhook import fake_webhook  # noqa: F401 - pytest finds it here
 from support.mysql import MySQL
 from support.servers import MariaDB, Redis, RedisElsewhere, SqlServer
-from support.tiers import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 - pytest finds its hooks here
+from support.tiers import (  # noqa: F401 - pytest finds its hooks here
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 
 from messagebroker.db import schema
 from messagebroker.db.connection import SQLite, open_database

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support import tiers
 from support.machine import require_tool, tool
 from support.tiers import tried_again
 
@@ -150,6 +151,13 @@ def test_what_holds_a_clock_is_tried_again_and_shown(pytester: pytest.Pytester) 
     assert first == second == "test_what_holds_a_clock_is_tried_again_and_shown.py::test_in_time"
     assert why.splitlines()[-1].endswith("AssertionError")
     assert '<property name="tries" value="3"' in (pytester.path / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_every_hook_is_at_work(pytestconfig: pytest.Config) -> None:
+    """The tests beside this one import all of them; here it is what conftest.py does."""
+    for name in (name for name in vars(tiers) if name.startswith("pytest_")):
+        at_work = [found.function for found in getattr(pytestconfig.hook, name).get_hookimpls()]
+        assert getattr(tiers, name) in at_work, name
 
 
 def test_four_times_too_late_is_too_late(pytester: pytest.Pytester) -> None:
