@@ -5,23 +5,66 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from support.containers import ROLES, Project, until
 from support.images import Images, docker
 from support.load import Load
+from support.tiers import FAILED
 
 pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(400)]
 
 
+class Kept:
+    """A project of its own, with two proxies: it is upgraded.
+
+    Its image has a name of its own too, which moves from image to image.
+    """
+
+    def __init__(self, images: Images, folders: pytest.TempPathFactory) -> None:
+        self._images, self._folders = images, folders
+        self._end = ExitStack()
+        self._project: Project | None = None
+
+    def get(self) -> Project:
+        """The one that is there, made when it is first asked for."""
+        if self._project is None:
+            name = f"{self._images.program}-services"
+            docker("tag", self._images.program, name)
+            own = Images(name, {**self._images.variables, "MESSAGEBROKER_IMAGE": name})
+            with ExitStack() as stack:
+                stack.callback(forget_images, name)
+                made = stack.enter_context(Project("services", own, self._folders.mktemp("services"), proxies=2))
+                self._project = made.up("--scale", "proxy=2")
+                self._end = stack.pop_all()
+        return self._project
+
+    def drop(self) -> None:
+        """The next that asks gets another one."""
+        self._project = None
+        self._end.close()
+
+
 @pytest.fixture(scope="module")
-def project(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Of its own, with two proxies: it is upgraded. Its image has a name of its own too, which moves from image to image."""
-    name = f"{images.program}-services"
-    docker("tag", images.program, name)
-    own = Images(name, {**images.variables, "MESSAGEBROKER_IMAGE": name})
-    with Project("services", own, tmp_path_factory.mktemp("services"), proxies=2) as made:
-        yield made.up("--scale", "proxy=2")
+def kept(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    made = Kept(images, tmp_path_factory)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def project(kept: Kept, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """What failed in the middle of an upgrade leaves none that a next try could begin with."""
+    found = kept.get()
+    yield found
+    if request.node.stash[FAILED]:
+        found.keep_logs()
+        kept.drop()
+
+
+def forget_images(name: str) -> None:
+    """With all that upgrades called by names beside it."""
     for tag in (
         name,
         *(f"{name.rpartition(':')[0]}:{word}" for word in ("previous", "in-use", "next", "other", "broken", "newer")),

@@ -65,7 +65,7 @@ class Project:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._all.remove(self)
         if kind is not None:
-            self._keep_logs()
+            self.keep_logs()
         self.compose("down", "--volumes", "--timeout", "2", "--remove-orphans", seconds=120)
 
     # commands
@@ -102,7 +102,7 @@ class Project:
         answer = self.try_compose("up", "--detach", "--wait", "--no-build", *words, seconds=UP_SECONDS)
         self.seconds_to_come_up = time.monotonic() - began
         if answer.returncode != 0:
-            self._keep_logs()
+            self.keep_logs()
             logs = self.try_compose("logs", "--tail=15", "--no-color").stdout
             raise AssertionError(f"the project did not come up:\n{said(answer)}\n{logs}")
         return self
@@ -230,7 +230,8 @@ class Project:
             (folder / file).write_text(self.run("main", "cat", f"{HOME}/main_server/certs/{file}"), encoding="utf-8")
         return ClientFiles(name, folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
 
-    def _keep_logs(self) -> None:
+    def keep_logs(self) -> None:
+        """What its containers said so far, in build/tests/."""
         logs = self.try_compose("logs", "--no-color", "--timestamps")
         target = ROOT / "build" / "tests" / f"{self.name}.log"
         target.parent.mkdir(parents=True, exist_ok=True)

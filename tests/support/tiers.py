@@ -18,6 +18,9 @@ BUDGETS = {name: table for name, table in _FILE.items() if isinstance(table, dic
 
 TRIES = 3
 
+FAILED = pytest.StashKey[bool]()
+"""Of an item, once its try has ended: for fixtures that give a next try something new."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tier", default="quick", choices=[*BUDGETS, "all"], help="which tier to run (tests/budgets.toml)")
@@ -38,8 +41,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> None:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Which try it is goes into the report, and with it into the tier's JUnit file."""
+    item.stash[FAILED] = call.excinfo is not None
     item.user_properties = [(name, value) for name, value in item.user_properties if name != "tries"]
     item.user_properties.append(("tries", getattr(item, "execution_count", 1)))
 
