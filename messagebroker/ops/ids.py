@@ -55,5 +55,10 @@ def ceiling(moment: datetime) -> bytes:
     return _first_of(clock.micros(moment) // 1000 + 1)
 
 
+def end_of(until: datetime | None) -> bytes:
+    """Ends an id range before what was drawn at `until`; None: after all that was drawn by now."""
+    return ceiling(clock.now()) if until is None else floor(until)
+
+
 def _first_of(millisecond: int) -> bytes:
     return max(0, millisecond).to_bytes(6, "big") + b"\x70\x00\x80" + bytes(7)

@@ -130,7 +130,7 @@ class Replay:
 
     def _looks(self, since: datetime, until: datetime | None) -> Iterator[tuple[bytes, list[bytes]]]:
         """Where each look ended, and what it found on topics and of priorities that are wanted."""
-        after, high = None, ids.ceiling(clock.now()) if until is None else ids.floor(until)
+        after, high = None, ids.end_of(until)
         while True:
             window = Message.id < high, Message.id >= ids.floor(since) if after is None else Message.id > after
             query = Message.select(Message.id, Message.topic, Message.priority).where(*window).order_by(Message.id).limit(LOOK)

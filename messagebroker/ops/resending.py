@@ -145,7 +145,7 @@ def _failed(number: int, since: datetime, until: datetime | None, *, advance: bo
 
     `advance` False: what was given before is not failed any more.
     """
-    low, high = ids.floor(since), ids.ceiling(clock.now()) if until is None else ids.floor(until)
+    low, high = ids.floor(since), ids.end_of(until)
     for kind in _kinds(number):
         after = None
         failed = (Delivery.status == "failed") & (Delivery.subscription_id == number) & Delivery.move_id.is_null()

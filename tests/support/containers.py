@@ -221,11 +221,10 @@ class Project:
         return f"https://localhost:{port}"
 
     def client(self, name: str) -> ClientFiles:
-        """A sender's certificate, issued when it is first asked for, with its files on this machine."""
+        """A sender's certificate, issued now, with its files on this machine."""
+        self.run("main", "messagebroker", "certs", "issue", name)
         folder = self.folder / name
-        if not folder.exists():
-            self.run("main", "messagebroker", "certs", "issue", name)
-            folder.mkdir()
+        folder.mkdir()
         for file in (f"{name}.crt", f"{name}.key", "ca.crt"):
             (folder / file).write_text(self.run("main", "cat", f"{HOME}/main_server/certs/{file}"), encoding="utf-8")
         return ClientFiles(name, folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
