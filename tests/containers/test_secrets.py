@@ -41,7 +41,7 @@ def _mounts(project: Project, role: str) -> str:
     return project.run(role, "sh", "-c", f"cd {HOME} && find . -type f -size -256k -exec cat {{}} + ; env; true")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def secrets(system: Project) -> dict[str, str]:
     """Name -> the secret itself, or of a key file a part that is only in it."""
     home = f"{HOME}/main_server"

@@ -5,62 +5,43 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 
 import pytest
 from support.containers import ROLES, Project, until
 from support.images import Images, docker
+from support.kept import Kept
 from support.load import Load
-from support.tiers import FAILED
 
 pytestmark = [pytest.mark.tier("containers"), pytest.mark.timeout(400)]
 
 
-class Kept:
-    """A project of its own, with two proxies: it is upgraded.
+@pytest.fixture(scope="module")
+def kept(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """A project with two proxies for these tests alone: it is upgraded.
 
     Its image has a name of its own too, which moves from image to image.
     """
 
-    def __init__(self, images: Images, folders: pytest.TempPathFactory) -> None:
-        self._images, self._folders = images, folders
-        self._end = ExitStack()
-        self._project: Project | None = None
+    @contextmanager
+    def made() -> Iterator[Project]:
+        name = f"{images.program}-services"
+        docker("tag", images.program, name)
+        own = Images(name, {**images.variables, "MESSAGEBROKER_IMAGE": name})
+        try:
+            with Project("services", own, tmp_path_factory.mktemp("services"), proxies=2) as project:
+                yield project.up("--scale", "proxy=2")
+        finally:
+            forget_images(name)
 
-    def get(self) -> Project:
-        """The one that is there, made when it is first asked for."""
-        if self._project is None:
-            name = f"{self._images.program}-services"
-            docker("tag", self._images.program, name)
-            own = Images(name, {**self._images.variables, "MESSAGEBROKER_IMAGE": name})
-            with ExitStack() as stack:
-                stack.callback(forget_images, name)
-                made = stack.enter_context(Project("services", own, self._folders.mktemp("services"), proxies=2))
-                self._project = made.up("--scale", "proxy=2")
-                self._end = stack.pop_all()
-        return self._project
-
-    def drop(self) -> None:
-        """The next that asks gets another one."""
-        self._project = None
-        self._end.close()
-
-
-@pytest.fixture(scope="module")
-def kept(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    made = Kept(images, tmp_path_factory)
-    yield made
-    made.drop()
+    with Kept(made) as kept:
+        yield kept
 
 
 @pytest.fixture
 def project(kept: Kept, request: pytest.FixtureRequest) -> Iterator[Project]:
-    """What failed in the middle of an upgrade leaves none that a next try could begin with."""
-    found = kept.get()
-    yield found
-    if request.node.stash[FAILED]:
-        found.keep_logs()
-        kept.drop()
+    with kept.lent(request) as found:
+        yield found
 
 
 def forget_images(name: str) -> None:

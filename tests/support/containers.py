@@ -21,6 +21,8 @@ from support.servers import free_port
 DOCKER = ROOT / "docker"
 HOME = "/var/lib/messagebroker"
 ROLES = ("main", "proxy", "worker", "scheduler", "portal")
+LASTING = (*ROLES, "mysql", "redis")
+"""The services that run until they are stopped."""
 UP_SECONDS = 180.0
 
 
@@ -56,6 +58,7 @@ class Project:
         }
         self.seconds_to_come_up = 0.0
         self._asleep = False
+        self._clients: dict[str, ClientFiles] = {}
         self._up_words: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -184,15 +187,21 @@ class Project:
 
     def wait_until_healthy(self, *services: str, seconds: float = 90.0) -> None:
         """Every container of these services, by default of all roles and servers."""
-        for service in services or (*ROLES, "mysql", "redis"):
+        for service in services or LASTING:
             for container in self.containers(service):
-                until(lambda name=container: self._is_healthy(name), seconds, lambda name=container: self._last_words(name))
+                until(lambda name=container: self._is_healthy(name), seconds, lambda name=container: self.last_words(name))
 
     def _is_healthy(self, container: str) -> bool:
         state = self.state(container)
         return bool(state["Running"]) and state["Health"]["Status"] == "healthy"
 
-    def _last_words(self, container: str) -> str:
+    def unwell(self) -> list[str]:
+        """The containers of roles and servers that should be healthy and are not."""
+        found = [container for service in LASTING for container in self.containers(service)]
+        return [container for container in found if not self._is_healthy(container)]
+
+    def last_words(self, container: str) -> str:
+        """A container's state and the end of its log."""
         return f"{container}: {json.dumps(self.state(container))[-800:]}\n{docker('logs', '--tail=20', container, check=False)}"
 
     def network(self, name: str) -> str:
@@ -221,7 +230,12 @@ class Project:
         return f"https://localhost:{port}"
 
     def client(self, name: str) -> ClientFiles:
-        """A sender's certificate, issued now, with its files on this machine."""
+        """A sender's certificate, issued when it is first asked for, with its files on this machine."""
+        if name not in self._clients:
+            self._clients[name] = self._issued(name)
+        return self._clients[name]
+
+    def _issued(self, name: str) -> ClientFiles:
         self.run("main", "messagebroker", "certs", "issue", name)
         folder = self.folder / name
         folder.mkdir()
