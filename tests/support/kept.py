@@ -36,19 +36,20 @@ class Kept:
         project = self._project = self._project or self._end.enter_context(self._make())
         try:
             project.wake()
-            yield project
-        finally:
-            if request.node.stash.get(FAILED, True):  # nothing is known yet where the project did not wake
-                self._remember(project)
-                self._drop()
+        except BaseException:
+            self._give_up(project)
+            raise
+        yield project
+        if request.node.stash[FAILED]:
+            self._give_up(project)
 
-    @staticmethod
-    def _remember(project: Project) -> None:
-        """For whoever reads why: the logs in build/tests/, and in the report which containers were not well."""
+    def _give_up(self, project: Project) -> None:
+        """Before it goes, for whoever asks why: the logs in build/tests/, and in the report which containers were not well."""
         project.keep_logs()
         print(project.try_compose("ps", "--all").stdout)  # pytest shows it with the failure
         for container in project.unwell():
             print(project.last_words(container))
+        self._drop()
 
     def _drop(self) -> None:
         self._project = None
