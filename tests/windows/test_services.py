@@ -207,8 +207,8 @@ def held(database: SqlServer) -> Iterator[None]:
 
 
 def wait_until_held(database: SqlServer, seconds: float = 20.0) -> None:
-    """A job waits for the table."""
-    waits = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+    """A job waits for the table; what only reads it does not count."""
+    waits = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%' AND info LIKE 'INSERT%'"
     deadline = time.monotonic() + seconds
     while database.execute(waits)[0][0] == 0:
         assert time.monotonic() < deadline, "no job came to the table"
