@@ -74,7 +74,8 @@ def test_the_report_of_pytest_is_counted(runner: ModuleType, tmp_path: Path) -> 
 
 
 def skipped_with(runner: ModuleType, folder: Path, *reasons: str) -> Any:
-    cases = "".join(f'<testcase name="a"><skipped type="pytest.skip" message="{reason}"/></testcase>' for reason in reasons)
+    skipped = '<testcase name="{}"><skipped type="pytest.skip" message="{}"/></testcase>'
+    cases = "".join(skipped.format(*numbered) for numbered in enumerate(reasons))
     junit = folder / "crash.xml"
     junit.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>", encoding="utf-8")
     outcome = runner.Outcome("crash", seconds=5.0, counted={"rounds": 50})
@@ -176,11 +177,12 @@ def tried(pytester: pytest.Pytester, **words: object) -> pytest.RunResult:
 
 
 def test_tries_are_counted_by_the_runner(runner: ModuleType, tmp_path: Path) -> None:
+    """A test counts once, though it may have an entry for each try."""
     junit = tmp_path / "crash.xml"
-    case = '<testcase classname="tests.x" name="{0}"><properties><property name="tries" value="{0}"/></properties></testcase>'
-    elsewhere = case.format(1).replace("</properties>", '<property name="tried_again" value="a.py::b"/></properties>')
-    cases = [*(case.format(tries) for tries in (1, 3)), elsewhere]
+    case = '<testcase classname="tests.x" name="{0}"><properties><property name="tries" value="{1}"/></properties></testcase>'
+    elsewhere = case.format("c", 1).replace("</properties>", '<property name="tried_again" value="a.py::b"/></properties>')
+    cases = [case.format("a", 1), *(case.format("b", tries) for tries in (1, 2, 3)), elsewhere]
     junit.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>", encoding="utf-8")
     outcome = runner.Outcome("crash")
     runner.read(junit, outcome)
-    assert (outcome.passed, outcome.tried_again) == (3, ["tests.x.3", "a.py::b"])
+    assert (outcome.passed, outcome.tried_again) == (3, ["tests.x.b", "a.py::b"])
