@@ -35,7 +35,7 @@ def kept_system(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="session")
 def kept_other(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    """What `system` is not: on MariaDB, with volumes that hold a few megabytes, and watched by Prometheus.
+    """What `system` is not: on MariaDB, with volumes that can be filled, and watched by Prometheus.
 
     Grafana cannot be had without a registry; its files are only read.
     """

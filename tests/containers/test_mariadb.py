@@ -52,7 +52,6 @@ def test_when_the_databases_disk_is_full_it_is_said_and_what_was_acknowledged_is
         return other.says("worker", "is full") or (ends() > before and other.says("worker", "does not answer"))
 
     before = ends()
-
     with Load(other, other_sender, size=20_000) as load:
         load.wait_for(50)
         fill(other, "/mysql")

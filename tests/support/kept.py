@@ -45,11 +45,13 @@ class Kept:
 
     def _give_up(self, project: Project) -> None:
         """Before it goes, for whoever asks why: the logs in build/tests/, and in the report which containers were not well."""
-        project.keep_logs()
-        print(project.try_compose("ps", "--all").stdout)  # pytest shows it with the failure
-        for container in project.unwell():
-            print(project.last_words(container))
-        self._drop()
+        try:
+            project.keep_logs()
+            print(project.try_compose("ps", "--all").stdout)  # pytest shows it with the failure
+            for container in project.unwell():
+                print(project.last_words(container))
+        finally:
+            self._drop()
 
     def _drop(self) -> None:
         self._project = None
