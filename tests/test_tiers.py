@@ -122,27 +122,13 @@ def test_an_unknown_tier_is_refused(runner: ModuleType, capsys: pytest.CaptureFi
     assert "there are crash" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("seconds", "code", "word"),
-    [(9.0, 0, ""), (10.5, 0, "LATE: all tiers took 10 s, 10 s are promised"), (12.0, 1, "FAILED: all")],
-)
-def test_all_tiers_together_are_promised_within_an_hour(
-    runner: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    seconds: float,
-    code: int,
-    word: str,
-) -> None:
+def test_all_tiers_together_stay_under_the_promise(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.TOTAL_SECONDS + 180 <= 60 * 60, "an hour, and three minutes of it for the environment"
-    assert runner.LATE_SECONDS <= runner.TOTAL_SECONDS * 1.25
-    monkeypatch.setattr(runner, "TOTAL_SECONDS", 10.0)
-    monkeypatch.setattr(runner, "LATE_SECONDS", 11.0)
-    monkeypatch.setattr(runner, "run", lambda tier: runner.Outcome(tier, seconds=seconds, tests=1))
-    assert runner.main([]) == code
-    said = capsys.readouterr().out
-    assert word in said
-    assert ("promised" in said) == bool(word)
+    monkeypatch.setattr(runner, "TOTAL_SECONDS", 9.0)
+    monkeypatch.setattr(runner, "run", lambda tier: runner.Outcome(tier, seconds=10.0, tests=1))
+    assert runner.main([]) == 1
+    monkeypatch.setattr(runner, "TOTAL_SECONDS", 11.0)
+    assert runner.main([]) == 0
 
 
 A_CLOCK = """
