@@ -28,10 +28,9 @@ def call(installation: Installation, *words: str) -> Any:
 
 def test_senders_notice_nothing_of_a_rotation_and_every_message_is_read_back(tmp_path: Path) -> None:
     stop, sent, trouble = threading.Event(), {}, []
-    reads_at_once = {
-        "api_rate_per_client": 10_000
-    }  # all that was sent is read back, which is more where a rotation takes longer
-    with Redis() as redis, Installation(tmp_path, redis_url=redis.url, **reads_at_once) as it:
+    # all that was sent is read back at once, and the longer a rotation takes, the more that is
+    reads = {"api_rate_per_client": 10_000}
+    with Redis() as redis, Installation(tmp_path, redis_url=redis.url, **reads) as it:
         it.start("main", "proxy", "worker")
         url = it.url("proxy") + "/api/v1/messages"
         with it.http(it.client("acme")) as http:
