@@ -1,4 +1,7 @@
-"""`python tests/run_tiers.py [TIER …]`: runs tiers one after another and holds each to tests/budgets.toml.
+"""`python tests/run_tiers.py [TIER …]`: runs tiers and holds each to tests/budgets.toml.
+
+One tier runs after another, but for those that run `beside` one that leaves room on two cores: these do so one after
+another, and what they print comes afterwards.
 
 A tier fails when a test fails, is skipped or is missing, when it takes longer than its budget, or when it stays below
 one of its floors; all together may take `total_seconds`. The exit code is 0 only when every tier is green. A tier with
@@ -16,8 +19,11 @@ import sys
 import time
 import tomllib
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from support.machine import CANNOT_HAVE
 
@@ -25,7 +31,7 @@ TESTS = Path(__file__).parent
 _FILE = tomllib.loads((TESTS / "budgets.toml").read_text(encoding="utf-8"))
 BUDGETS: dict[str, dict[str, object]] = {name: table for name, table in _FILE.items() if isinstance(table, dict)}
 TOTAL_SECONDS: float = _FILE["total_seconds"]
-ABOUT_THE_TIER = {"seconds", "about", "by_hand", "processes", "clocked"}
+ABOUT_THE_TIER = {"seconds", "about", "by_hand", "processes", "clocked", "beside"}
 """Whatever else its table has is a floor."""
 REPORTS = TESTS.parent / "build" / "tests"
 GRACE_SECONDS = 60.0  # beyond the budget before pytest is stopped: a late tier should still say which test was slow
@@ -56,22 +62,51 @@ def main(asked: list[str]) -> int:
         print(f"no such tier: {', '.join(unknown)}; there are {', '.join(BUDGETS)}")
         return 2
     by_hand = [tier for tier in BUDGETS if "by_hand" in BUDGETS[tier] and not asked]
-    outcomes = [run(tier) for tier in BUDGETS if tier in (asked or BUDGETS) and tier not in by_hand]
+    began = time.monotonic()
+    outcomes = run_all([tier for tier in BUDGETS if tier in (asked or BUDGETS) and tier not in by_hand])
+    seconds = time.monotonic() - began
     for tier in by_hand:
         print(f"\ntier {tier} runs by hand only (`just test-tiers {tier}`): {BUDGETS[tier]['by_hand']}")
-    report(outcomes)
-    late = sum(outcome.seconds for outcome in outcomes) > TOTAL_SECONDS
+    report(outcomes, seconds)
+    late = seconds > TOTAL_SECONDS
     if late:
         print(f"FAILED: all tiers together took more than {TOTAL_SECONDS:.0f} s", flush=True)
     return 1 if late or any(outcome.problems for outcome in outcomes) else 0
 
 
-def run(tier: str) -> Outcome:
+def run_all(tiers: Sequence[str]) -> list[Outcome]:
+    """What came of them, in their order."""
+    outcomes: dict[str, Outcome] = {}
+    with ThreadPoolExecutor(max_workers=1) as other_lane:
+        for tier in tiers:
+            if BUDGETS[tier].get("beside") in tiers:
+                continue  # that one takes it along
+            beside = {other: other_lane.submit(run_aside, other) for other in tiers if BUDGETS[other].get("beside") == tier}
+            outcomes[tier] = run(tier)
+            for other, running in beside.items():
+                outcomes[other] = running.result()
+                print((REPORTS / f"{other}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
+    return [outcomes[tier] for tier in tiers]
+
+
+def run_aside(tier: str) -> Outcome:
+    """With what it prints in build/tests/."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    with open(REPORTS / f"{tier}.log", "w", encoding="utf-8") as said:
+        return run(tier, said)
+
+
+def run(tier: str, said: TextIO | None = None) -> Outcome:
+    """One tier.
+
+    Args:
+        said: takes what it prints, by default our own output does.
+    """
     budget = float(str(BUDGETS[tier]["seconds"]))
     REPORTS.mkdir(parents=True, exist_ok=True)
     junit = REPORTS / f"{tier}.xml"
     junit.unlink(missing_ok=True)
-    print(f"\n##### tier {tier}: {BUDGETS[tier]['about']} (at most {budget:.0f} s)", flush=True)
+    print(f"\n##### tier {tier}: {BUDGETS[tier]['about']} (at most {budget:.0f} s)", file=said, flush=True)
     command = [
         sys.executable,
         "-m",
@@ -85,7 +120,10 @@ def run(tier: str) -> Outcome:
     ]
     outcome = Outcome(tier)
     began = time.monotonic()
-    with subprocess.Popen(command, cwd=TESTS.parent, stdin=subprocess.DEVNULL) as process:
+    # where Python may not write bytecode, each tier translates all test files again
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+    with subprocess.Popen(command, cwd=TESTS.parent, env=environment, **streams) as process:
         try:
             code = process.wait(budget + GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -147,7 +185,8 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
-def report(outcomes: list[Outcome]) -> None:
+def report(outcomes: list[Outcome], seconds: float) -> None:
+    """A table and a last line; `seconds` is what all of them took together."""
     print(f"\n{'tier':14}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}{'budget':>8}")
     for outcome in outcomes:
         counted = "".join(f"  {count} {name}" for name, count in outcome.counted.items())
@@ -164,7 +203,6 @@ def report(outcomes: list[Outcome]) -> None:
             print(f"FAILED tier {outcome.tier}: {problem}")
     passed, failed, skipped = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped"))
     green = sum(not outcome.problems for outcome in outcomes)
-    seconds = sum(outcome.seconds for outcome in outcomes)
     print(
         f"==== {passed} passed, {failed} failed, {skipped} skipped in {seconds:.1f}s; "
         f"{green} of {len(outcomes)} tiers green ====",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+import tomllib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from support import tiers
@@ -97,7 +99,7 @@ def test_what_a_machine_cannot_have_is_reported_and_fails_only_in_ci(
     reason = reason_of_a_missing_tool(monkeypatch, tmp_path)
     outcome = skipped_with(runner, tmp_path, reason, reason)
     assert outcome.problems == []
-    runner.report([outcome])
+    runner.report([outcome], 5.0)
     assert f"NOT RUN in tier crash: 2 tests, because {reason}" in capsys.readouterr().out
     assert skipped_with(runner, tmp_path, reason, "no time today").problems[0].startswith("1 skipped")
     monkeypatch.setenv("CI", "true")
@@ -124,11 +126,48 @@ def test_an_unknown_tier_is_refused(runner: ModuleType, capsys: pytest.CaptureFi
 
 def test_all_tiers_together_stay_under_the_promise(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.TOTAL_SECONDS + 180 <= 60 * 60, "an hour, and three minutes of it for the environment"
+    clock = iter((0.0, 10.0, 0.0, 10.0))
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(runner, "run_all", lambda tiers: [runner.Outcome(tier, tests=1) for tier in tiers])
     monkeypatch.setattr(runner, "TOTAL_SECONDS", 9.0)
-    monkeypatch.setattr(runner, "run", lambda tier: runner.Outcome(tier, seconds=10.0, tests=1))
     assert runner.main([]) == 1
     monkeypatch.setattr(runner, "TOTAL_SECONDS", 11.0)
     assert runner.main([]) == 0
+
+
+def test_a_tier_runs_beside_another_where_that_one_is_asked_for(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after another there, and what they print is not mixed."""
+    both = threading.Barrier(2, timeout=10)
+    began: list[str] = []
+
+    def run(tier: str, said: TextIO | None = None) -> Any:
+        began.append(tier)
+        if tier in ("wine", "units") and "wine" in asked:
+            both.wait()
+        print(f"{tier} is done", file=said)
+        return runner.Outcome(tier)
+
+    budgets = {"quick": {}, "units": {"beside": "wine"}, "wine": {}, "boxes": {"beside": "wine"}, "docs": {}}
+    monkeypatch.setattr(runner, "BUDGETS", budgets)
+    monkeypatch.setattr(runner, "REPORTS", tmp_path / "build")
+    monkeypatch.setattr(runner, "run", run)
+    asked = list(budgets)
+    assert [outcome.tier for outcome in runner.run_all(asked)] == asked
+    assert (began[0], set(began[1:3]), began[3:]) == ("quick", {"wine", "units"}, ["boxes", "docs"])
+    said = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert said == [f"{tier} is done" for tier in ("quick", "wine", "units", "boxes", "docs")]
+    began.clear()
+    asked = ["units", "boxes"]
+    assert [outcome.tier for outcome in runner.run_all(asked)] == asked == began
+
+
+def test_tiers_run_beside_such_that_there_are(runner: ModuleType) -> None:
+    budgets = tomllib.loads((Path(__file__).parent / "budgets.toml").read_text(encoding="utf-8"))
+    beside = {name: table["beside"] for name, table in budgets.items() if isinstance(table, dict) and "beside" in table}
+    assert beside
+    assert {tier for tier in beside.values() if tier not in budgets or tier in beside} == set()
 
 
 A_CLOCK = """

@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if wanted not in ("all", tier_of(item))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = [item for item in items if wanted == tier_of(item)]
     for item in items:
         if item.get_closest_marker("clocked") or BUDGETS[tier_of(item)].get("clocked"):
             item.add_marker(pytest.mark.flaky(reruns=TRIES - 1))
