@@ -143,7 +143,7 @@ def test_a_pending_one_is_due_now_and_keeps_its_place_in_the_schedule(shelf: She
     resending.resend(shop.id, ids.parse(message) or b"", TEST)
     found = row(message, shop.id)
     assert found.attempts == 3
-    assert found.due_at < NOW + timedelta(minutes=5)
+    assert found.due_at < clock.now() + timedelta(minutes=5)
 
 
 def test_a_worker_that_was_faster_keeps_its_lease(shelf: Shelf, shop: Details, monkeypatch: pytest.MonkeyPatch) -> None:
